@@ -1,0 +1,105 @@
+"""All use of Numba's machinery: how a kernel is declared, cached, compiled ahead and sealed.
+
+Numba's own cache does not notice an edit in a called function of another file, so every kernel is cached in a folder
+named by a digest of *all* kernel sources, the versions of Numba and LLVM, and the processor. The folder is private to
+the user, because it holds machine code.
+"""
+
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+from numba.core import config, event
+
+from ringmill.core.errors import Code, RingmillError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def private_cache_root() -> Path:
+    """The folder of compiled code, created for its owner alone; refused when somebody else could write there."""
+    base = os.environ.get("RINGMILL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    root = Path(base) / "ringmill" / "kernels"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = root.stat()
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RingmillError(
+            Code.FAILED_PRECONDITION,
+            f"{root} could be written by another user and holds machine code: chmod 700 it, or set RINGMILL_CACHE_DIR",
+        )
+    return root
+
+
+@cache
+def toolchain_digest() -> str:
+    """Names what turns a kernel's source into machine code: versions, processor and our own kernel sources."""
+    digest = hashlib.sha256()
+    for part in (sys.version, numba.__version__, llvmlite.__version__, llvm.get_host_cpu_name()):
+        digest.update(part.encode() + b"\0")
+    package = Path(__file__).resolve().parent.parent
+    for folder in ("core", "engine"):
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_folder(digest: str = "") -> Path:
+    """The folder for kernels whose sources have this digest beside our own."""
+    name = hashlib.sha256((toolchain_digest() + digest).encode()).hexdigest()[:32]
+    folder = private_cache_root() / name
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return folder
+
+
+def kernel(
+    *, inline: bool = False, boundscheck: bool = True, folder: Path | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declares a compiled function. It compiles at its first call, or ahead through `compile_kernel`.
+
+    inline: paste it into its callers (for primitives of a few instructions); such a kernel is not cached by itself.
+    boundscheck: check every array index; switched off only where the code itself proves the index, and says so.
+    folder: where the machine code is cached; by default the folder of our own kernels.
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": boundscheck}
+        if inline:
+            return cast(Callable[P, R], numba.njit(inline="always", **options)(function))
+        previous = config.CACHE_DIR
+        config.CACHE_DIR = str(folder or cache_folder())
+        try:
+            return cast(Callable[P, R], numba.njit(cache=True, **options)(function))
+        finally:
+            config.CACHE_DIR = previous
+
+    return declare
+
+
+def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> None:
+    """Compiles a kernel, or loads it from the cache, for exactly these signatures, and refuses any other."""
+    dispatcher = cast(Any, function)
+    for signature in signatures:
+        dispatcher.compile(signature)
+    dispatcher.disable_compile()
+
+
+class _Sealed(event.Listener):
+    def on_start(self, event: Any) -> None:
+        raise RingmillError(Code.INTERNAL, f"compiled after READY: {event.data.get('dispatcher')}")
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def seal() -> None:
+    """Makes any later compilation an error: a worker that is READY must not stop for seconds to compile."""
+    event.register("numba:compile", _Sealed())
