@@ -51,7 +51,7 @@ class Columns:
     labels: npt.NDArray[Any]  # LABEL[n, shape.labels]
     integers: npt.NDArray[np.int64]  # [n, shape.integers]
     out_values: npt.NDArray[np.float64]  # [n, shape.out_values]; NaN: no value
-    out_labels: npt.NDArray[np.uint64]  # [n, shape.out_labels]; hashes
+    out_labels: npt.NDArray[Any]  # LABEL[n, shape.out_labels]; start and length point into the engine's label heap
     out_integers: npt.NDArray[np.int64]  # [n, shape.out_integers]
 
     @classmethod
@@ -63,6 +63,6 @@ class Columns:
             labels=np.zeros((capacity, shape.labels), LABEL),
             integers=np.zeros((capacity, shape.integers), np.int64),
             out_values=np.zeros((capacity, shape.out_values)),
-            out_labels=np.zeros((capacity, shape.out_labels), np.uint64),
+            out_labels=np.zeros((capacity, shape.out_labels), LABEL),
             out_integers=np.zeros((capacity, shape.out_integers), np.int64),
         )
