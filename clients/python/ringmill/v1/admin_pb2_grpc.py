@@ -62,7 +62,8 @@ class AdminServiceServicer:
     """
 
     def ListWorkers(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Lists the workers and what each holds.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -75,13 +76,15 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainKey(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Tells where a key lives and why there.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLedger(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Accounts for every event received.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
