@@ -25,6 +25,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+CHECKED = os.environ.get("RINGMILL_CHECKED") == "1"
+"""Whether raw loads and stores (`core/wire.py`) check every access too: the build that the fuzzer runs. Slower."""
+
+
 def private_cache_root() -> Path:
     """The folder of compiled code, created for its owner alone; refused when somebody else could write there."""
     base = os.environ.get("RINGMILL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -43,7 +47,7 @@ def private_cache_root() -> Path:
 def toolchain_digest() -> str:
     """Names what turns a kernel's source into machine code: versions, processor and our own kernel sources."""
     digest = hashlib.sha256()
-    for part in (sys.version, numba.__version__, llvmlite.__version__, llvm.get_host_cpu_name()):
+    for part in (sys.version, numba.__version__, llvmlite.__version__, llvm.get_host_cpu_name(), f"checked {CHECKED}"):
         digest.update(part.encode() + b"\0")
     package = Path(__file__).resolve().parent.parent
     for folder in ("core", "engine"):
@@ -92,7 +96,7 @@ def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> N
     dispatcher.disable_compile()
 
 
-class _Sealed(event.Listener):
+class _Sealed(event.Listener):  # type: ignore[misc]  # Numba ships no types
     def on_start(self, event: Any) -> None:
         raise RingmillError(Code.INTERNAL, f"compiled after READY: {event.data.get('dispatcher')}")
 
