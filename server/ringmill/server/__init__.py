@@ -1,0 +1,1 @@
+"""The worker: owns partitions, runs pipelines, answers parts."""

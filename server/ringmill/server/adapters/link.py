@@ -1,0 +1,138 @@
+"""The worker's link to the balancer: registers, answers parts, beats.
+
+The worker dials. The open stream is its registration, and its break is the first sign of death, to either side.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ringmill.core.errors import Code, RingmillError
+from ringmill.core.frame import FrameReader, delimited, result_chunks
+from ringmill.core.view import View
+from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
+from ringmill.server.lane import Clock, Lane
+from ringmill.transport.api import Channel, Loop, Metadata, Status, Stream
+
+JOIN = "/ringmill.internal.v1.LinkService/Join"
+_PARTS = JoinResponse.DESCRIPTOR.fields_by_name["parts"].number
+_FATAL = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.ALREADY_EXISTS, Code.PERMISSION_DENIED})
+
+logger = logging.getLogger("ringmill.worker")
+
+
+class Link:
+    """Keeps the worker joined: dials, registers, answers, and dials again after a break."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        channel: Channel,
+        registration: Registration,
+        lanes: Sequence[Lane],
+        clock: Clock,
+        *,
+        reconnect_s: float,
+        on_view: Callable[[View], None],
+        on_fatal: Callable[[RingmillError], None],
+    ) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._registration = registration
+        self._lanes = lanes
+        self._clock = clock
+        self._reconnect_s = reconnect_s
+        self._on_view = on_view
+        self._on_fatal = on_fatal
+        self._reader = FrameReader(_PARTS)
+        self._stream: Stream | None = None
+        self._results: list[bytes] = []
+        self._heartbeat_s = 0.1
+        self._beating = False
+        self._leaving: Callable[[], None] | None = None
+
+    def dial(self) -> None:
+        """Opens the stream and registers."""
+        self._results.clear()
+        self._stream = stream = self._channel.open(JOIN, self)
+        stream.send(JoinRequest(registration=self._registration, heartbeat=self._heartbeat()).SerializeToString())
+        if not self._beating:
+            self._beating = True
+            self._loop.call_later(self._heartbeat_s, self._beat)
+
+    def leave(self, gone: Callable[[], None]) -> None:
+        """Asks for no more parts; calls gone() once the balancer has let the worker go."""
+        self._leaving = gone
+        if self._stream is None:
+            gone()
+            return
+        self._stream.send(JoinRequest(draining=True).SerializeToString())
+
+    def on_message(self, message: bytes) -> None:
+        """Answers every part of a frame, and obeys the newest view before."""
+        arrived_ns = self._clock()
+        buffer = np.frombuffer(message, np.uint8)
+        rest, entries = self._reader.read(buffer)
+        if rest:
+            self._obey(JoinResponse.FromString(rest))
+        for entry in entries:
+            self._answer(buffer, entry, arrived_ns)
+        self.on_drain()
+
+    def on_drain(self) -> None:
+        """Sends all answers that have accumulated as one frame, as soon as the last write is done."""
+        stream = self._stream
+        if self._results and stream is not None and not stream.writing:
+            frame = b"".join(self._results)
+            self._results.clear()
+            stream.send(frame)
+
+    def on_half_close(self) -> None:
+        """Never happens on the calling side."""
+
+    def on_close(self, status: Status) -> None:
+        """Dials again, unless the worker is leaving or was told that it cannot join."""
+        self._stream = None
+        if self._leaving is not None:
+            self._leaving()
+        elif status.code in _FATAL:
+            self._on_fatal(RingmillError(status.code, f"the balancer refused this worker: {status.details}"))
+        else:
+            logger.warning("link to the balancer broke (%s %s); dialling again", status.code.name, status.details)
+            self._loop.call_later(self._reconnect_s, self._dial_again)
+
+    def _dial_again(self) -> None:
+        if self._leaving is None and self._stream is None:
+            self.dial()
+
+    def _obey(self, response: JoinResponse) -> None:
+        if response.heartbeat_ms:
+            self._heartbeat_s = response.heartbeat_ms / 1000
+        if response.HasField("view"):
+            self._on_view(View.from_proto(response.view))
+
+    def _answer(self, buffer: np.ndarray, entry: tuple[int, int, int, int], arrived_ns: int) -> None:
+        part, pipeline, start, stop = entry
+        try:
+            if pipeline >= len(self._lanes):
+                raise RingmillError(Code.INTERNAL, f"part for pipeline {pipeline}, but only {len(self._lanes)} are served")
+            response = self._lanes[pipeline].handle(buffer, start, stop, arrived_ns)
+        except RingmillError as error:
+            self._results.append(result_chunks(part, code=error.code, detail=error.message))
+        else:
+            self._results.append(result_chunks(part, response=response))
+        if self._stream is not None and not self._stream.writing:
+            self.on_drain()
+
+    def _beat(self) -> None:
+        if self._stream is not None:
+            self._stream.send(JoinRequest(heartbeat=self._heartbeat()).SerializeToString())
+        self._loop.call_later(self._heartbeat_s, self._beat)
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            keys=sum(lane.engine.table.count for lane in self._lanes),
+            state_bytes=sum(lane.engine.table.state_bytes for lane in self._lanes),
+            events=sum(lane.counters.events for lane in self._lanes),
+        )

@@ -1,0 +1,107 @@
+"""The worker's own public port: ProcessingService without a balancer in between."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from ringmill.core.agreement import Agreement, Served, StreamLimits, find, parse_head
+from ringmill.core.errors import Code, RingmillError
+from ringmill.core.frame import HeadReader
+from ringmill.server.lane import Clock, Lane
+from ringmill.transport.api import OK, Accept, Status, Stream
+from ringmill.transport.unary import unary
+from ringmill.v1.processing_pb2 import DESCRIPTOR, DescribePipelineRequest, ProcessRequest
+
+SERVICE = DESCRIPTOR.services_by_name["ProcessingService"].full_name
+_EVENTS = ProcessRequest.DESCRIPTOR.fields_by_name["events"].number
+_NOT_YET = ("Query", "ListKeys", "Subscribe", "Locate")
+
+
+class ProcessingService:
+    """Serves lanes to callers."""
+
+    def __init__(self, lanes: Sequence[Lane], limits: StreamLimits, clock: Clock) -> None:
+        self._lanes = lanes
+        self._limits = limits
+        self._clock = clock
+        self._catalogue: Mapping[str, Served] = {lane.served.name: lane.served for lane in lanes}
+        self._head_reader = HeadReader(_EVENTS)
+
+    def routes(self) -> dict[str, Accept]:
+        """The methods by full name."""
+        routes: dict[str, Accept] = {
+            f"/{SERVICE}/Process": self._accept,
+            f"/{SERVICE}/ProcessBatch": unary(self._process_batch),
+            f"/{SERVICE}/DescribePipeline": unary(self._describe),
+        }
+        return routes | {f"/{SERVICE}/{method}": unary(partial(_unserved, method)) for method in _NOT_YET}
+
+    def _accept(self, stream: Stream) -> "_ProcessStream":
+        return _ProcessStream(self, stream)
+
+    def handle(self, message: bytes, agreement: Agreement) -> bytes:
+        """Answers one message of a stream. Raises RingmillError with what must end it."""
+        arrived_ns = self._clock()
+        if len(message) > self._limits.request_bytes_max:
+            raise RingmillError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{len(message)} bytes in one request; max_request_bytes is {self._limits.request_bytes_max}",
+            )
+        buffer = np.frombuffer(message, np.uint8)
+        served = agreement.served
+        if served is None:
+            served = find(parse_head(self._head_reader.read(buffer)).pipeline, self._catalogue)
+        lane = self._lanes[served.index]
+        check = partial(agreement.accept, catalogue=self._catalogue)
+        return lane.handle(buffer, 0, len(message), arrived_ns, check) + agreement.first_response_fields()
+
+    def _process_batch(self, message: bytes) -> bytes:
+        return self.handle(message, Agreement(self._limits))
+
+    def _describe(self, message: bytes) -> bytes:
+        request = DescribePipelineRequest.FromString(message)
+        return find(request.pipeline, self._catalogue).description.SerializeToString()
+
+
+class _ProcessStream:
+    """One client's stream: each message is answered in place, and not read on while answers pile up."""
+
+    def __init__(self, service: ProcessingService, stream: Stream) -> None:
+        self._service = service
+        self._stream = stream
+        self._agreement = Agreement(service._limits)
+        self._paused = False
+        self._ended = False
+
+    def on_message(self, message: bytes) -> None:
+        if self._ended:
+            return
+        try:
+            self._stream.send(self._service.handle(message, self._agreement))
+        except RingmillError as error:
+            self._ended = True
+            self._stream.finish(Status(error.code, error.message))
+            return
+        if self._stream.queued_bytes > self._service._limits.bytes_in_flight_max:
+            self._paused = True
+            self._stream.pause()
+
+    def on_drain(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._stream.resume()
+
+    def on_half_close(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._stream.finish(OK)
+
+    def on_close(self, status: Status) -> None:
+        self._ended = True
+
+
+def _unserved(method: str, _message: bytes) -> bytes:
+    raise RingmillError(Code.UNIMPLEMENTED, f"{method} is not served yet")
+
+

@@ -1,0 +1,56 @@
+"""How a worker is set up."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringmill.core.agreement import StreamLimits
+from ringmill.core.errors import Code, RingmillError
+
+WEIGHT_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """One worker process."""
+
+    app: Path
+    """File whose pipelines are served."""
+    join: str | None = None
+    """Balancer's link address, host:port. None: the worker stands alone and owns every key."""
+    listen: str | None = None
+    """Own public address, host:port, port 0 for any; None: only through the balancer. Bind it to a private address."""
+    name: str = "worker-0"
+    """Stable across restarts: it decides which keys are this worker's."""
+    weight: int = 1
+    """Relative share of the keys, 1 to 128."""
+    cpu: int | None = None
+    """Core to run on, where the system allows it; None: any."""
+    transport: str = "auto"
+    """auto, cq or aio."""
+    limits: StreamLimits = StreamLimits()
+    events_max: int = 65_536
+    """Events a request may hold; lowered where responses would pass 4 MiB."""
+    keys_max: int = 65_536
+    """Keys a partition may hold; the next one is refused OVERLOADED."""
+    reconnect_s: float = 0.2
+    """Pause before dialling the balancer again."""
+    drain_s: float = 5.0
+    """How long SIGTERM waits for what is in flight."""
+    reflection: bool = True
+    """Serve gRPC reflection on the own port."""
+    prometheus_port: int | None = None
+    """Port of the metrics endpoint on loopback; None: off."""
+    telemetry: bool = False
+    """Export metrics and traces by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    def validate(self) -> "WorkerConfig":
+        """Returns itself, or raises INVALID_ARGUMENT naming the field to mend."""
+        if self.join is None and self.listen is None:
+            raise RingmillError(Code.INVALID_ARGUMENT, "a worker needs --join (a balancer) or --listen (its own port)")
+        if not 1 <= self.weight <= WEIGHT_MAX:
+            raise RingmillError(Code.INVALID_ARGUMENT, f"weight {self.weight} is not within 1 to {WEIGHT_MAX}")
+        if not self.name:
+            raise RingmillError(Code.INVALID_ARGUMENT, "a worker needs a name")
+        if self.events_max < 1 or self.keys_max < 1:
+            raise RingmillError(Code.INVALID_ARGUMENT, "events_max and keys_max must be positive")
+        return self

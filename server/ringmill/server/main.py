@@ -1,0 +1,187 @@
+"""Starts a worker: loads and compiles the pipelines, then joins a balancer, listens, or both."""
+
+import json
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Sequence
+
+from ringmill.core.agreement import Served
+from ringmill.core.errors import RingmillError
+from ringmill.core.jit import seal
+from ringmill.core.view import View
+from ringmill.engine.engine import Engine
+from ringmill.internal.v1.link_pb2 import Registration
+from ringmill.pipeline import Pipeline, load_pipelines
+from ringmill.server.adapters.link import Link
+from ringmill.server.adapters.service import SERVICE, ProcessingService
+from ringmill.server.config import WorkerConfig
+from ringmill.server.lane import Lane, events_max
+from ringmill.transport import make_loop
+from ringmill.transport.api import Limits, Loop, Server
+from ringmill.transport.health import Health
+from ringmill.transport.reflection import reflection_routes
+
+logger = logging.getLogger("ringmill.worker")
+
+_FRAME_BYTES_MAX = 256 << 20
+"""A frame of the link carries many parts, so it may be larger than any one request."""
+
+
+def run(config: WorkerConfig) -> int:
+    """Runs a worker until SIGTERM or SIGINT. Returns the exit status; raises RingmillError if it cannot start."""
+    config.validate()
+    pin(config.cpu)
+    began_s = time.perf_counter()
+    pipelines = load_pipelines(config.app)
+    lanes = [make_lane(index, pipeline, config) for index, pipeline in enumerate(pipelines.values())]
+    seal()
+    return Worker(config, lanes, time.perf_counter() - began_s).run()
+
+
+def pin(cpu: int | None) -> None:
+    """Keeps this process on one core, where the system allows it."""
+    if cpu is None:
+        return
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except (OSError, AttributeError) as error:
+        logger.warning("cannot pin the worker to core %d: %s", cpu, error)
+
+
+def make_lane(index: int, pipeline: Pipeline, config: WorkerConfig) -> Lane:
+    """Compiles one pipeline and makes its state."""
+    compiled = pipeline.compile()
+    limit = events_max(compiled.outcome_bytes_max, config.events_max)
+    served = Served(pipeline.name, index, pipeline.describe(), limit)
+    engine = Engine(compiled, events_max=limit, keys_max=config.keys_max)
+    logger.info("%s %s: %s in %.1f s", pipeline.name, pipeline.version, how(compiled.cold), compiled.compile_s)
+    return Lane(served, engine, time.perf_counter_ns)
+
+
+def how(cold: bool) -> str:
+    """How machine code came to be, in words."""
+    return "compiled" if cold else "loaded from the cache"
+
+
+class Worker:
+    """One worker process: lanes on a loop, with a link, a port, or both."""
+
+    def __init__(self, config: WorkerConfig, lanes: Sequence[Lane], start_s: float) -> None:
+        self._config = config
+        self._lanes = lanes
+        self._start_s = start_s
+        self._loop: Loop = make_loop(config.transport)
+        self._health = Health()
+        self._server: Server | None = None
+        self._address = ""
+        self._link: Link | None = None
+        self._ready = False
+        self._failure: RingmillError | None = None
+
+    def run(self) -> int:
+        """Serves until told to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._loop.call_soon(self._drain))
+        if self._config.listen is not None:
+            self._listen(self._config.listen)
+        if self._config.join is not None:
+            self._join(self._config.join)
+        else:
+            self._announce()
+        self._loop.run()
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def _listen(self, address: str) -> None:
+        limits = self._config.limits
+        service = ProcessingService(self._lanes, limits, time.perf_counter_ns)
+        routes = service.routes() | self._health.routes()
+        if self._config.reflection:
+            routes |= reflection_routes([SERVICE])
+        self._server = self._loop.server(routes, Limits(message_bytes_max=limits.request_bytes_max))
+        port = self._server.listen(address)
+        self._address = f"{address.rpartition(':')[0]}:{port}"
+        self._server.start()
+
+    def _join(self, target: str) -> None:
+        limits = Limits(message_bytes_max=_FRAME_BYTES_MAX, keepalive_interval_s=1.0, keepalive_timeout_s=2.0)
+        channel = self._loop.channel(target, limits=limits)
+        self._link = Link(
+            self._loop,
+            channel,
+            self._registration(),
+            self._lanes,
+            time.perf_counter_ns,
+            reconnect_s=self._config.reconnect_s,
+            on_view=self._obey,
+            on_fatal=self._fail,
+        )
+        self._link.dial()
+
+    def _registration(self) -> Registration:
+        return Registration(
+            name=self._config.name,
+            incarnation=secrets.randbits(63) | 1,
+            weight=self._config.weight,
+            pipelines=[lane.served.description for lane in self._lanes],
+            pipeline_names=[lane.served.name for lane in self._lanes],
+            address=self._address,
+        )
+
+    def _obey(self, view: View) -> None:
+        owned = view.owned_by(self._config.name)
+        for lane in self._lanes:
+            if view.version >= lane.epoch:
+                lane.epoch = view.version
+                lane.engine.own(owned)
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._ready:
+            return
+        self._ready = True
+        for name in ("", SERVICE):
+            self._health.set_serving(name, True)
+        print(json.dumps(self._readiness()), flush=True)
+
+    def _readiness(self) -> dict[str, object]:
+        return {
+            "event": "ready",
+            "name": self._config.name,
+            "address": self._address,
+            "start_s": round(self._start_s, 3),
+            "pipelines": [
+                {
+                    "name": lane.served.name,
+                    "version": lane.served.description.version,
+                    "digest": lane.served.description.digest,
+                    "cold": lane.engine.compiled.cold,
+                    "compile_s": round(lane.engine.compiled.compile_s, 3),
+                }
+                for lane in self._lanes
+            ],
+        }
+
+    def _fail(self, error: RingmillError) -> None:
+        self._failure = error
+        self._loop.stop()
+
+    def _drain(self) -> None:
+        """Takes no new work, finishes what is in flight, and stops; a second signal stops at once."""
+        if not self._ready:
+            self._loop.stop()
+            return
+        self._ready = False
+        for name in ("", SERVICE):
+            self._health.set_serving(name, False)
+        self._loop.call_later(self._config.drain_s, self._loop.stop)
+        if self._server is not None:
+            self._server.stop(self._config.drain_s)
+        if self._link is not None:
+            self._link.leave(self._loop.stop)
+        elif self._server is not None:
+            self._loop.call_later(min(0.2, self._config.drain_s), self._loop.stop)
