@@ -133,7 +133,7 @@ class Worker:
         )
 
     def _obey(self, view: View) -> None:
-        owned = view.owned_by(self._config.name)
+        owned = view.owned(self._config.name)
         for lane in self._lanes:
             if view.version >= lane.epoch:
                 lane.epoch = view.version

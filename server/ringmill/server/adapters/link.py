@@ -10,7 +10,7 @@ import numpy as np
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.frame import FrameReader, delimited, result_chunks
-from ringmill.core.view import View
+from ringmill.core.view import View, view_from_proto
 from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
 from ringmill.server.lane import Clock, Lane
 from ringmill.transport.api import Channel, Loop, Metadata, Status, Stream
@@ -110,7 +110,7 @@ class Link:
         if response.heartbeat_ms:
             self._heartbeat_s = response.heartbeat_ms / 1000
         if response.HasField("view"):
-            self._on_view(View.from_proto(response.view))
+            self._on_view(view_from_proto(response.view))
 
     def _answer(self, buffer: np.ndarray, entry: tuple[int, int, int, int], arrived_ns: int) -> None:
         part, pipeline, start, stop = entry
