@@ -1,0 +1,116 @@
+"""Which worker owns which partition: Maglev consistent hashing, exactly as Envoy's MAGLEV policy computes it.
+
+Source: Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, section 3.4, with the
+weights of Envoy's maglev_lb.cc. With `table_size` equal to our number of partitions, Envoy finds the owner of a key
+from the key alone: slot `xxh64(key) % partitions` of the same table.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ringmill.core.errors import Code, RingmillError
+from ringmill.core.hashing import PARTITIONS, xxh64
+
+WEIGHT_MAX = 128
+"""The largest weight a worker may have."""
+
+NOBODY = -1
+"""The owner of a partition that no worker serves."""
+
+Table = npt.NDArray[np.int32]
+"""Owner of each partition, int32[partitions]: an index into a list of workers, or NOBODY."""
+
+
+def maglev(weights: Mapping[str, int], partitions: int = PARTITIONS) -> Table:
+    """Fills the table for workers of these names and weights (1 to 128).
+
+    Returns int32[partitions]: each partition's owner, as an index into the names in their sorted order.
+    Raises FAILED_PRECONDITION when the number of partitions is not a prime or does not exceed the number of workers,
+    or when a weight is out of range.
+    """
+    _validate(weights, partitions)
+    if not weights:
+        return np.full(partitions, NOBODY, np.int32)
+    return np.array(_fill(sorted(weights), weights, partitions), np.int32)
+
+
+def _fill(names: Sequence[str], weights: Mapping[str, int], partitions: int) -> list[int]:
+    """Lets the workers take turns at claiming the next free slot of their own permutation.
+
+    Each turn a worker's claim grows by its weight, and it takes a slot once the claim reaches its target, which the
+    heaviest does every turn. The arithmetic is Envoy's, in doubles, so that rounding agrees as well.
+    """
+    total = sum(weights.values())
+    shares = [weights[name] / total for name in names]
+    heaviest = max(shares)
+    walks = [_Walk(name, partitions) for name in names]
+    targets = [0.0] * len(names)
+    table = [NOBODY] * partitions
+    filled = 0
+    turn = 1
+    while True:
+        for worker, walk in enumerate(walks):
+            if turn * shares[worker] < targets[worker]:
+                continue
+            targets[worker] += heaviest
+            table[walk.next_free(table)] = worker
+            filled += 1
+            if filled == partitions:
+                return table
+        turn += 1
+
+
+class _Walk:
+    """One worker's permutation of the slots: (offset + skip * n) modulo a prime visits each slot once."""
+
+    __slots__ = ("_partitions", "_skip", "_slot")
+
+    def __init__(self, name: str, partitions: int) -> None:
+        key = name.encode()
+        self._partitions = partitions
+        self._skip = xxh64(key, 1) % (partitions - 1) + 1
+        self._slot = xxh64(key, 0) % partitions
+
+    def next_free(self, table: Sequence[int]) -> int:
+        while True:
+            slot = self._slot
+            self._slot = (slot + self._skip) % self._partitions
+            if table[slot] == NOBODY:
+                return slot
+
+
+def settle(current: Table, target: Table, newcomers: frozenset[int]) -> Table:
+    """Moves only what must move from a current assignment towards a target table.
+
+    Both name workers by the same indices; a worker that left has no index, so its partitions are NOBODY's in `current`.
+    A partition moves when nobody has it or when its target is a newcomer. The few others that the target would shuffle
+    between workers that were there before stay where they are: moving them would copy state and gain nothing.
+    """
+    moves = (current == NOBODY) | np.isin(target, sorted(newcomers))
+    return np.where(moves, target, current).astype(np.int32)
+
+
+def _validate(weights: Mapping[str, int], partitions: int) -> None:
+    if not is_prime(partitions):
+        raise RingmillError(Code.FAILED_PRECONDITION, f"{partitions} partitions: the number must be a prime, like 1021")
+    if len(weights) >= partitions:
+        raise RingmillError(Code.FAILED_PRECONDITION, f"{len(weights)} workers need more than {partitions} partitions")
+    for name, weight in weights.items():
+        if not 1 <= weight <= WEIGHT_MAX:
+            raise RingmillError(
+                Code.FAILED_PRECONDITION, f"worker {name!r} has weight {weight}: give one from 1 to {WEIGHT_MAX}"
+            )
+
+
+def is_prime(number: int) -> bool:
+    """Tells whether a number is a prime, by trial division: tables are small."""
+    if number < 2:
+        return False
+    divisor = 2
+    while divisor * divisor <= number:
+        if number % divisor == 0:
+            return False
+        divisor += 1
+    return True
