@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from ringmill.telemetry import NO_SPAN, PROCESS, Counts, Stage, Telemetry, TelemetryConfig
 
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from ringmill.telemetry import Stage, names
 
 DOC = Path(__file__).parents[2] / "docs" / "telemetry.md"
@@ -32,7 +33,7 @@ def test_the_documentation_lists_every_span() -> None:
 
 def test_the_documentation_lists_every_stage() -> None:
     told = next(line for line in DOC.read_text().splitlines() if line.startswith("- `ringmill.stage`"))
-    assert {word for word in re.findall(r"`(\w+)`", told)} == {stage.name.lower() for stage in Stage}
+    assert set(re.findall(r"`(\w+)`", told)) == {stage.name.lower() for stage in Stage}
 
 
 @pytest.mark.parametrize("name", [m.name for m in names.METRICS] + [s.name for s in names.SPANS])

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.parser import text_string_to_metric_families
+
 from ringmill.core.errors import Reason, RingmillError
 from ringmill.telemetry import NO_SPAN, PROCESS, ROUTE, Counts, Stage, Telemetry, TelemetryConfig, names
 from ringmill.telemetry.sdk import SdkTelemetry, StageTable, WithStages
