@@ -22,14 +22,9 @@ def reference(weights: dict[str, int], partitions: int) -> list[int]:
     hosts = sorted(weights)
     total = sum(weights.values())
     share = {host: weights[host] / total for host in hosts}
-    permutation = {
-        host: [
-            (xxhash.xxh64_intdigest(host) + j * (xxhash.xxh64_intdigest(host, seed=1) % (partitions - 1) + 1))
-            % partitions
-            for j in range(partitions)
-        ]
-        for host in hosts
-    }
+    offset = {host: xxhash.xxh64_intdigest(host.encode()) % partitions for host in hosts}
+    skip = {host: xxhash.xxh64_intdigest(host.encode(), seed=1) % (partitions - 1) + 1 for host in hosts}
+    permutation = {host: [(offset[host] + j * skip[host]) % partitions for j in range(partitions)] for host in hosts}
     target = dict.fromkeys(hosts, 0.0)
     entry: dict[int, int] = {}
     turn = 0

@@ -70,32 +70,33 @@ class View:
         owners = self.table[self.table != NOBODY]
         return [int(count) for count in np.bincount(owners, minlength=len(self.members))]
 
-    def to_proto(self) -> link_pb2.View:
-        """The view as it travels on a link."""
-        return link_pb2.View(
-            version=self.version,
-            cluster=self.cluster,
-            partitions=self.partitions,
-            members=[
-                link_pb2.Member(
-                    name=member.name,
-                    incarnation=member.incarnation,
-                    weight=member.weight,
-                    alive=member.alive,
-                    address=member.address,
-                )
-                for member in self.members
-            ],
-            owners=self.table.tolist(),
-        )
 
-    @classmethod
-    def from_proto(cls, message: link_pb2.View) -> "View":
-        """Reads a view from a link. Raises INTERNAL when it contradicts itself."""
-        if len(message.owners) != message.partitions:
-            raise RingmillError(Code.INTERNAL, f"{message.partitions} partitions have {len(message.owners)} owners")
-        members = tuple(
-            Member(member.name, member.incarnation, member.weight, member.alive, member.address)
-            for member in message.members
-        )
-        return cls(message.version, message.cluster, members, np.array(message.owners, np.int32))
+def view_to_proto(view: View) -> link_pb2.View:
+    """The view as it travels on a link."""
+    return link_pb2.View(
+        version=view.version,
+        cluster=view.cluster,
+        partitions=view.partitions,
+        members=[
+            link_pb2.Member(
+                name=member.name,
+                incarnation=member.incarnation,
+                weight=member.weight,
+                alive=member.alive,
+                address=member.address,
+            )
+            for member in view.members
+        ],
+        owners=view.table.tolist(),
+    )
+
+
+def view_from_proto(message: link_pb2.View) -> View:
+    """Reads a view from a link. Raises INTERNAL when it contradicts itself."""
+    if len(message.owners) != message.partitions:
+        raise RingmillError(Code.INTERNAL, f"{message.partitions} partitions have {len(message.owners)} owners")
+    members = tuple(
+        Member(member.name, member.incarnation, member.weight, member.alive, member.address)
+        for member in message.members
+    )
+    return View(message.version, message.cluster, members, np.array(message.owners, np.int32))
