@@ -1,0 +1,1 @@
+"""The command line. Everything that ringmill serves can be started, checked and fed from here."""

@@ -1,0 +1,194 @@
+"""A balancer and its workers as child processes, started in order, restarted when they die, and stopped together."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ringmill.cli.children import Child, Ears, Line, how_it_ended
+from ringmill.core.errors import Code, RingmillError
+
+RESTART_FIRST_S = 0.2
+RESTART_MAX_S = 10.0
+STEADY_S = 10.0
+"""A worker that ran this long starts over with the shortest pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """One machine's cluster."""
+
+    app: Path
+    """File whose pipelines are served."""
+    workers: int = 2
+    host: str = "127.0.0.1"
+    port: int = 7400
+    """Public port; 0: any free one."""
+    transport: str = "auto"
+    """auto, cq or aio."""
+    pin: bool = True
+    """Give each worker a core of its own, where there are more cores than workers."""
+    status_interval_s: float = 1.0
+    """How often the balancer reports its counters."""
+    start_s: float = 300.0
+    """How long everything may take to become ready; a cold compile takes seconds."""
+    stop_s: float = 10.0
+    """How long children may drain before they are killed."""
+
+
+def restart_pause_s(failures: int) -> float:
+    """Pause before the next start after this many failures in a row (1: the first)."""
+    return min(RESTART_FIRST_S * 2.0 ** (failures - 1), RESTART_MAX_S)
+
+
+def pinned_cores(workers: int, cores: list[int]) -> list[int | None]:
+    """A core for each worker, the first core left to the balancer; None for all where there are too few."""
+    if len(cores) <= workers:
+        return [None] * workers
+    return list(cores[1 : workers + 1])
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A worker's place: its process, or the moment at which it is to be started again."""
+
+    index: int
+    child: Child | None = None
+    started_s: float = 0.0
+    start_at_s: float = 0.0
+    failures: int = 0
+
+
+class Cluster:
+    """Starts, watches and stops the processes. Call `step` often: it hears the children and restarts the dead."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.config = config
+        self.address = ""
+        """Where clients connect, host:port."""
+        self.status: dict[str, Any] = {}
+        """The balancer's last report of its counters."""
+        self.stopping = False
+        """Set it, from a signal handler too, to make `start` and loops around `step` return."""
+        self._ears = Ears()
+        self._balancer: Child | None = None
+        self._seats = [_Seat(index) for index in range(config.workers)]
+        self._cores = pinned_cores(config.workers, sorted(os.sched_getaffinity(0)) if config.pin else [])
+        self._link = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def workers(self) -> list[Child]:
+        """The workers that run."""
+        return [seat.child for seat in self._seats if seat.child is not None]
+
+    def start(self) -> list[Line]:
+        """Starts everything and waits until it is ready; returns what the children said.
+
+        The first worker starts alone: where nothing is compiled yet it compiles for all, and the others load that.
+        Raises RingmillError with a child's own last error when it ends before it was ready.
+        """
+        deadline_s = time.monotonic() + self.config.start_s
+        self._balancer = self._spawn("balancer", self._balancer_arguments())
+        heard = self._until_ready([self._balancer], deadline_s)
+        if self._balancer.ready is None:
+            return heard
+        self.address, self._link = self._balancer.ready["address"], self._balancer.ready["link"]
+        for seats in (self._seats[:1], self._seats[1:]):
+            for seat in seats:
+                self._start_worker(seat)
+            heard += self._until_ready([seat.child for seat in seats if seat.child], deadline_s)
+        return heard
+
+    def step(self, timeout_s: float) -> list[Line]:
+        """Hears the children for at most this long, and restarts workers that died.
+
+        Raises RingmillError UNAVAILABLE when the balancer has died: without it nothing can be served.
+        """
+        heard = self._listen(timeout_s)
+        if self._balancer is not None and (status := self._balancer.exit_status()) is not None:
+            raise RingmillError(Code.UNAVAILABLE, self._why("the balancer", self._balancer, status))
+        for seat in self._seats:
+            heard += self._look_after(seat)
+        return heard
+
+    def stop(self) -> None:
+        """Stops the balancer, then the workers: so what clients have in flight is still answered."""
+        deadline_s = time.monotonic() + self.config.stop_s
+        for group in ([self._balancer] if self._balancer else [], self.workers):
+            for child in group:
+                child.terminate()
+            while any(child.exit_status() is None for child in group) and time.monotonic() < deadline_s:
+                self._listen(0.05)
+        for child in [*self.workers, *([self._balancer] if self._balancer else [])]:
+            child.kill()
+        self._ears.close()
+
+    def _balancer_arguments(self) -> list[str]:
+        listen = f"{self.config.host}:{self.config.port}"
+        arguments = ["balancer", "--listen", listen, "--transport", self.config.transport]
+        return [*arguments, "--status-interval", str(self.config.status_interval_s)]
+
+    def _start_worker(self, seat: _Seat) -> None:
+        core = self._cores[seat.index]
+        arguments = ["worker", str(self.config.app), "--join", self._link, "--name", f"worker-{seat.index}"]
+        arguments += ["--transport", self.config.transport]
+        if core is not None:
+            arguments += ["--cpu", str(core)]
+        seat.child = self._spawn(f"worker-{seat.index}", arguments)
+        seat.started_s = time.monotonic()
+
+    def _spawn(self, name: str, arguments: list[str]) -> Child:
+        child = Child(name, arguments)
+        self._ears.add(child)
+        return child
+
+    def _until_ready(self, children: list[Child], deadline_s: float) -> list[Line]:
+        heard: list[Line] = []
+        while not self.stopping and any(child.ready is None for child in children):
+            heard += self._listen(0.1)
+            for child in children:
+                status = child.exit_status()
+                if child.ready is None and status is not None:
+                    self._listen(0.0)  # its last words
+                    raise RingmillError(Code.FAILED_PRECONDITION, self._why(child.name, child, status))
+            if time.monotonic() > deadline_s:
+                late = ", ".join(child.name for child in children if child.ready is None)
+                raise RingmillError(Code.DEADLINE_EXCEEDED, f"not ready after {self.config.start_s:.0f} s: {late}")
+        return heard
+
+    def _listen(self, timeout_s: float) -> list[Line]:
+        heard = self._ears.listen(timeout_s)
+        for line in heard:
+            if line.child == "balancer" and line.report.get("event") == "status":
+                self.status = line.report
+        return heard
+
+    def _look_after(self, seat: _Seat) -> list[Line]:
+        now_s = time.monotonic()
+        if seat.child is None:
+            if not self.stopping and now_s >= seat.start_at_s:
+                self._start_worker(seat)
+            return []
+        status = seat.child.exit_status()
+        if status is None:
+            return []
+        heard = self._listen(0.0)  # its last words
+        seat.failures = 1 if now_s - seat.started_s > STEADY_S else seat.failures + 1
+        pause_s = restart_pause_s(seat.failures)
+        why = self._why(seat.child.name, seat.child, status)
+        seat.child, seat.start_at_s = None, now_s + pause_s
+        return [*heard, Line(f"worker-{seat.index}", f"{why}; starting it again in {pause_s:.1f} s")]
+
+    @staticmethod
+    def _why(name: str, child: Child, status: int) -> str:
+        return f"{name}: {child.last_error}" if child.last_error else f"{name} {how_it_ended(status)}"

@@ -1,0 +1,64 @@
+"""`ringmill check`: compiles the pipelines of a file without starting anything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringmill.cli import console
+from ringmill.core.errors import Code, RingmillError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ringmill.engine.compiled import CompiledPipeline
+    from ringmill.engine.plan import Field
+    from ringmill.pipeline import Pipeline
+
+
+def check(
+    app: Annotated[Path, typer.Argument(help="Python file that defines pipelines.", show_default=False)],
+) -> int:
+    """Compile the pipelines of a file, and say what they take, give and keep. Starts nothing.
+
+    A mistake is one line with your own file and line, and status 1.
+
+    [dim]$ ringmill check examples/flights.py[/dim]
+    """
+    from ringmill.pipeline import load_pipelines
+
+    pipelines = load_pipelines(app)
+    if not pipelines:
+        raise RingmillError(Code.INVALID_ARGUMENT, f"{app}: defines no pipeline")
+    screen = console.out()
+    for pipeline in pipelines.values():
+        with screen.status(f"compiling {pipeline.name}"):
+            compiled = pipeline.compile()
+        screen.print(_table(pipeline, compiled))
+    screen.print(f"{app}: {len(pipelines)} {'pipeline is' if len(pipelines) == 1 else 'pipelines are'} in order")
+    return 0
+
+
+def _table(pipeline: "Pipeline", compiled: "CompiledPipeline") -> "Table":
+    from rich.table import Table
+
+    plan = pipeline.plan
+    table = Table(title=f"{plan.name} {plan.version}", title_justify="left", show_header=False, box=None)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("fields", "\n".join(_field(field) for field in plan.fields) or "none but key and time")
+    table.add_row("outputs", "\n".join(_field(field) for field in plan.outputs))
+    state = sum(step.state.itemsize for step in plan.steps)
+    table.add_row("state", f"{state} bytes a key, {compiled.row_dtype.itemsize} with the key's own header")
+    table.add_row("time", "used: events without a time are rejected" if plan.uses_time else "not used")
+    table.add_row("digest", plan.digest)
+    how = "compiled" if compiled.cold else "loaded from the cache"
+    table.add_row("machine code", f"{how} in {compiled.compile_s:.2f} s")
+    return table
+
+
+def _field(field: "Field") -> str:
+    kind = "float" if field.kind.name == "DOUBLE" else field.kind.name.lower()
+    kind = {"integer": "int", "label": "Label"}.get(kind, kind)
+    text = f"{field.name}: {kind}{' | None' if field.nullable else ''}"
+    return text if field.default is None else f"{text} = {field.default!r}"

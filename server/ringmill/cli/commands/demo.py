@@ -1,0 +1,5 @@
+"""`ringmill demo`."""
+
+
+def demo() -> int:
+    return 0

@@ -1,0 +1,99 @@
+"""`ringmill worker` and `ringmill balancer`: the processes that `ringmill up` starts, for who starts them by hand."""
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ringmill.cli import process
+
+
+class Transport(StrEnum):
+    """How bytes travel over gRPC."""
+
+    auto = "auto"
+    cq = "cq"
+    aio = "aio"
+
+
+TransportOption = Annotated[
+    Transport, typer.Option(help="cq: completion queue, fastest. aio: grpc.aio. auto: cq where its self-test passes.")
+]
+
+
+def worker(
+    app: Annotated[Path, typer.Argument(help="Python file whose pipelines are served.", show_default=False)],
+    join: Annotated[str | None, typer.Option(help="Link address of a balancer, host:port.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="Own public address, host:port; port 0 is any. Alone it owns every key.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Stable across restarts: it decides which keys are its own.")] = "worker-0",
+    weight: Annotated[int, typer.Option(help="Relative share of the keys.", min=1, max=128)] = 1,
+    cpu: Annotated[int | None, typer.Option(help="Core to run on.", min=0)] = None,
+    keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
+    prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
+    transport: TransportOption = Transport.auto,
+) -> int:
+    """Run one worker until SIGTERM.
+
+    It prints a line of JSON when it is ready, and logs to standard error.
+
+    [dim]$ ringmill worker app.py --join 127.0.0.1:7401 --name worker-2[/dim]
+    [dim]$ ringmill worker app.py --listen 127.0.0.1:7400        (alone, without a balancer)[/dim]
+    """
+    process.begin()
+    _log_to_stderr()
+    from ringmill.server.config import WorkerConfig
+    from ringmill.server.main import run
+
+    return run(
+        WorkerConfig(
+            app=app,
+            join=join,
+            listen=listen,
+            name=name,
+            weight=weight,
+            cpu=cpu,
+            keys_max=keys_max,
+            prometheus_port=prometheus_port,
+            transport=transport,
+        )
+    )
+
+
+def balancer(
+    listen: Annotated[str, typer.Option(help="Public address, host:port; port 0 is any.")] = "127.0.0.1:7400",
+    link: Annotated[str, typer.Option(help="Address where workers join, host:port; port 0 is any.")] = "127.0.0.1:0",
+    status_interval: Annotated[
+        float, typer.Option(help="Report counters as JSON this often, in seconds; 0: never.", min=0)
+    ] = 0.0,
+    prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
+    transport: TransportOption = Transport.auto,
+) -> int:
+    """Run one balancer until SIGTERM.
+
+    It prints a line of JSON with its addresses when it listens, and logs to standard error.
+
+    [dim]$ ringmill balancer --listen 127.0.0.1:7400 --link 127.0.0.1:7401[/dim]
+    """
+    process.begin()
+    _log_to_stderr()
+    from ringmill.balancer.config import BalancerConfig
+    from ringmill.balancer.main import run
+
+    return run(
+        BalancerConfig(
+            listen=listen,
+            link=link,
+            status_interval_s=status_interval,
+            prometheus_port=prometheus_port,
+            transport=transport,
+        )
+    )
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

@@ -1,0 +1,176 @@
+"""`ringmill up`: a balancer and workers on this machine."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ringmill.cli import console, process
+from ringmill.cli.children import Line
+from ringmill.cli.cluster import Cluster, ClusterConfig
+from ringmill.cli.commands.serve import Transport, TransportOption
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+PLAIN_STATUS_S = 10.0
+"""How often the status is printed where it cannot be redrawn in place."""
+
+
+def up(
+    app: Annotated[Path, typer.Argument(help="Python file whose pipelines are served.", show_default=False)],
+    workers: Annotated[int, typer.Option("--workers", "-w", help="Worker processes, one a core.", min=1, max=64)] = 2,
+    port: Annotated[int, typer.Option("--port", "-p", help="Public port; 0 is any.", min=0, max=65_535)] = 7400,
+    host: Annotated[
+        str, typer.Option(help="Public address to bind; keep it private, gRPC is not an edge.")
+    ] = "127.0.0.1",
+    pin: Annotated[bool, typer.Option(help="Give each worker its own core where there are enough.")] = True,
+    transport: TransportOption = Transport.auto,
+) -> int:
+    """Serve the pipelines of a file on this machine: one balancer, some workers, one address.
+
+    A worker that dies is started again. Ctrl-C or SIGTERM stops everything, and so does the end of this process.
+
+    [dim]$ ringmill up examples/flights.py[/dim]
+    [dim]$ ringmill up app.py --workers 4 --port 9000[/dim]
+    """
+    process.die_with_parent()
+    with app.open("rb"):
+        pass  # an unreadable file is told here, before anything is started
+    config = ClusterConfig(app, workers=workers, host=host, port=port, transport=transport, pin=pin)
+    with Cluster(config) as cluster, stopped_by_signals(cluster):
+        show_start(cluster, f"starting a balancer and {_plural(workers, 'worker')}")
+        if not cluster.stopping:
+            _watch(cluster)
+        console.out().print("stopping: draining what is in flight")
+    console.out().print("stopped")
+    return 0
+
+
+@contextmanager
+def stopped_by_signals(cluster: Cluster) -> Iterator[None]:
+    """Lets SIGINT and SIGTERM ask the cluster to stop; a second one interrupts the stopping itself."""
+
+    def ask(_number: int, _frame: Any) -> None:
+        if cluster.stopping:
+            raise KeyboardInterrupt
+        cluster.stopping = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show_start(cluster: Cluster, what: str) -> None:
+    """Starts the cluster and prints what was compiled, for how long, and the address."""
+    began_s = time.monotonic()
+    screen = console.out()
+    with screen.status(f"{what} (the first start compiles: some seconds)"):
+        heard = cluster.start()
+    show_logs(heard)
+    if cluster.stopping:
+        return
+    for pipeline in _pipelines(heard):
+        screen.print(f"ringmill {_version()}  {pipeline}")
+    took_s = time.monotonic() - began_s
+    count = _plural(cluster.config.workers, "worker")
+    screen.print(f"{count}  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s")
+
+
+def show_logs(lines: list[Line]) -> None:
+    """Relays what children said to people."""
+    for line in lines:
+        if line.text:
+            console.out().print(f"[dim]{line.child}:[/dim] ", end="")
+            console.out().print(line.text, markup=False)
+
+
+def status_line(status: dict[str, Any], events_per_s: float, alive: int, workers: int) -> str:
+    """What the live status says: rate, keys, what is in flight, and workers when some are missing."""
+    parts = [f"{console.count(events_per_s)} events/s", f"{console.count(status.get('keys', 0))} keys"]
+    parts.append(f"{console.count(status.get('in_flight', 0))} in flight")
+    parts.append(f"{console.count(status.get('events', 0))} events in all")
+    if alive < workers:
+        parts.append(f"{alive} of {workers} workers")
+    return "  ".join(parts)
+
+
+class _Rate:
+    """Events a second between two reports."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[float, int] | None = None
+        self._report: dict[str, Any] = {}
+        self.events_per_s = 0.0
+
+    def hear(self, status: dict[str, Any], now_s: float) -> bool:
+        """Takes the newest report; true if it is a new one."""
+        if status is self._report or not status:
+            return False
+        events = int(status["events"])
+        if self._seen is not None and now_s > self._seen[0]:
+            self.events_per_s = max(0, events - self._seen[1]) / (now_s - self._seen[0])
+        self._seen, self._report = (now_s, events), status
+        return True
+
+
+def _watch(cluster: Cluster) -> None:
+    screen = console.out()
+    rate = _Rate()
+    if not screen.is_terminal:
+        _watch_plainly(cluster, rate)
+        return
+    with screen.status("waiting for events") as live:
+        while not cluster.stopping:
+            show_logs(cluster.step(0.25))
+            if rate.hear(cluster.status, time.monotonic()):
+                _redraw(live, cluster, rate)
+
+
+def _redraw(live: "Status", cluster: Cluster, rate: _Rate) -> None:
+    live.update(status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.config.workers))
+
+
+def _watch_plainly(cluster: Cluster, rate: _Rate) -> None:
+    """Without a terminal: a line now and then, and only while something is going on."""
+    next_s, last = 0.0, ""
+    while not cluster.stopping:
+        show_logs(cluster.step(0.25))
+        now_s = time.monotonic()
+        if now_s < next_s or not rate.hear(cluster.status, now_s):
+            continue
+        line = status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.config.workers)
+        if line != last:
+            console.out().print(line)
+        next_s, last = now_s + PLAIN_STATUS_S, line
+
+
+def _pipelines(heard: list[Line]) -> list[str]:
+    """What the first worker compiled: name, version, digest and seconds of each pipeline."""
+    for line in heard:
+        if line.report.get("event") == "ready" and "pipelines" in line.report:
+            return [_pipeline(pipeline) for pipeline in line.report["pipelines"]]
+    return []
+
+
+def _pipeline(report: dict[str, Any]) -> str:
+    how = "compiled" if report["cold"] else "loaded from the cache"
+    name = f"[bold]{report['name']}[/bold] {report['version']}"
+    return f"{name}  (digest {report['digest'][:8]}, {how} in {report['compile_s']:.1f} s)"
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    return metadata.version("ringmill")

@@ -1,0 +1,71 @@
+"""The command line: `ringmill COMMAND`. Commands import what they need when they run, so that --help is quick."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from ringmill.cli import console
+from ringmill.cli.commands import bench, check, demo, send, serve, up, version
+from ringmill.core.errors import RingmillError
+
+DEBUG_VARIABLE = "RINGMILL_DEBUG"
+
+app = typer.Typer(
+    name="ringmill",
+    help="Keyed real-time compute over gRPC: per-key Python functions, compiled, served as one Protobuf stream.",
+    epilog="Start here: ringmill demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up")(up.up)
+app.command("send")(send.send)
+app.command("check")(check.check)
+app.command("demo")(demo.demo)
+app.command("bench")(bench.bench)
+app.command("worker")(serve.worker)
+app.command("balancer")(serve.balancer)
+app.command("version")(version.version)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status: 0, 1 for a failure, 2 for a command that was not understood."""
+    try:
+        status = app(args=None if arguments is None else list(arguments), prog_name="ringmill", standalone_mode=False)
+    except TyperException as problem:
+        # Typer draws a box of five lines; scripts and people are better served by one.
+        console.error(f"{problem.format_message()} (ringmill --help lists what there is)")
+        return 2
+    except (RingmillError, OSError) as problem:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        console.error(_message(problem))
+        return 1
+    except typer.Abort:
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _message(problem: RingmillError | OSError) -> str:
+    if isinstance(problem, RingmillError):
+        return problem.message
+    return f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Tables on disk, CSV or Parquet, read and written in pieces: a file may be larger than memory."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self, cast
+
+from ringmill.core.errors import Code, RingmillError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PIECE_ROWS = 65_536
+
+
+class Source(Protocol):
+    """A table to read."""
+
+    columns: list[str]
+    """Names, in order."""
+    total: int
+    """Size in the unit of `position`."""
+
+    def pieces(self, columns: list[str], types: Mapping[str, "pa.DataType"]) -> Iterator["pa.Table"]:
+        """Reads these columns from the start. `types` says what to read a column of a CSV file as."""
+
+    @property
+    def position(self) -> int:
+        """How far reading has come: rows of Parquet, bytes of CSV."""
+
+
+class Sink(Protocol):
+    """A table to write."""
+
+    def write(self, piece: "pa.Table") -> None:
+        """Appends rows."""
+
+    def close(self) -> None:
+        """Completes the file."""
+
+
+def need_arrow() -> None:
+    """Raises RingmillError when pyarrow is missing, which reads and writes both formats."""
+    try:
+        import pyarrow  # noqa: F401  only whether it can be imported
+    except ImportError:
+        raise RingmillError(Code.FAILED_PRECONDITION, "needs pyarrow: pip install 'ringmill[frames]'") from None
+
+
+def open_source(path: Path) -> Source:
+    """Opens a table; what its name ends in tells the format. Raises RingmillError, or OSError for the file."""
+    need_arrow()
+    import pyarrow as pa
+
+    with path.open("rb"):
+        pass  # an unreadable file is told in the system's words, not Arrow's
+    try:
+        return CsvSource(path) if _is_csv(path) else ParquetSource(path)
+    except pa.ArrowInvalid as problem:
+        raise unreadable(path, problem) from None
+
+
+def unreadable(path: Path, problem: Exception) -> RingmillError:
+    """The error for a file that is not what its name says."""
+    first = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    return RingmillError(Code.INVALID_ARGUMENT, f"{path}: cannot be read as {_format(path)}: {first}")
+
+
+def open_sink(path: Path) -> "FileSink":
+    """Makes a file for results, CSV or Parquet by its name; one that exists is replaced once this one is complete."""
+    need_arrow()
+    _format(path)
+    return FileSink(path)
+
+
+class ParquetSource:
+    """A Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._path = path
+        self._file = pq.ParquetFile(path)
+        self.columns = list(self._file.schema_arrow.names)
+        self.total = int(self._file.metadata.num_rows)
+        self.position = 0
+
+    def pieces(
+        self,
+        columns: list[str],
+        types: Mapping[str, "pa.DataType"],  # noqa: ARG002  a Parquet file knows its types; CSV needs to be told
+    ) -> Iterator["pa.Table"]:
+        """Reads these columns."""
+        import pyarrow as pa
+
+        try:
+            for batch in self._file.iter_batches(PIECE_ROWS, columns=columns):
+                yield pa.Table.from_batches([batch])
+                self.position += batch.num_rows
+        except (pa.ArrowInvalid, OSError) as problem:
+            raise unreadable(self._path, problem) from None
+
+
+class CsvSource:
+    """A CSV file with a header line, plain or gzip."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._raw: IO[bytes] | None = None
+        self.total = path.stat().st_size
+        self.columns = self._read_names()
+
+    @property
+    def position(self) -> int:
+        """Bytes read so far, compressed ones if the file is."""
+        return self._raw.tell() if self._raw is not None and not self._raw.closed else self.total
+
+    def pieces(self, columns: list[str], types: Mapping[str, "pa.DataType"]) -> Iterator["pa.Table"]:
+        """Reads these columns. A column without a type in `types` takes that of its first rows."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        convert = csv.ConvertOptions(include_columns=columns, column_types=dict(types), strings_can_be_null=True)
+        try:
+            with self._open() as stream:
+                for batch in csv.open_csv(stream, convert_options=convert):
+                    yield pa.Table.from_batches([batch])
+        except pa.ArrowInvalid as problem:
+            raise unreadable(self._path, problem) from None
+
+    def _read_names(self) -> list[str]:
+        from pyarrow import csv
+
+        with self._open() as stream, csv.open_csv(stream) as reader:
+            return list(reader.schema.names)
+
+    def _open(self) -> Any:
+        import pyarrow as pa
+
+        self._raw = cast(IO[bytes], self._path.open("rb"))
+        stream = pa.PythonFile(self._raw, mode="r")
+        return pa.CompressedInputStream(stream, "gzip") if self._path.suffix == ".gz" else stream
+
+
+class FileSink:
+    """A file that appears under its name only when it is complete."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial.open("wb").close()  # a folder that cannot be written is told before anything is sent
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            if self._writer is not None:
+                self._writer.close()
+            self._partial.unlink(missing_ok=True)
+
+    def write(self, piece: "pa.Table") -> None:
+        """Appends rows; the first piece decides the columns."""
+        if self._writer is None:
+            self._writer = self._make_writer(piece.schema)
+        self._writer.write_table(piece)
+
+    def close(self) -> None:
+        """Completes the file and gives it its name."""
+        if self._writer is not None:
+            self._writer.close()
+        self._partial.replace(self._path)
+
+    def _make_writer(self, schema: "pa.Schema") -> Any:
+        import pyarrow.parquet as pq
+        from pyarrow import csv
+
+        if _is_csv(self._path):
+            return csv.CSVWriter(self._partial, schema)
+        return pq.ParquetWriter(self._partial, schema, compression="zstd")
+
+
+def _is_csv(path: Path) -> bool:
+    return _format(path) == "CSV"
+
+
+def _format(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        return "CSV"
+    if name.endswith((".parquet", ".pq")):
+        return "Parquet"
+    raise RingmillError(Code.INVALID_ARGUMENT, f"{path}: its name must end in .csv, .csv.gz or .parquet")
