@@ -65,17 +65,19 @@ def cache_folder(digest: str = "") -> Path:
 
 
 def kernel(
-    *, inline: bool = False, boundscheck: bool = True, folder: Path | None = None
+    *, inline: bool = False, boundscheck: bool = True, allocates: bool = True, folder: Path | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declares a compiled function. It compiles at its first call, or ahead through `compile_kernel`.
 
     inline: paste it into its callers (for primitives of a few instructions); such a kernel is not cached by itself.
     boundscheck: check every array index; switched off only where the code itself proves the index, and says so.
+    allocates: False leaves out Numba's reference counts: an atomic operation for each array handed to an inline kernel,
+    which made the state table's look-up three times slower. Such a kernel cannot allocate: it does not compile if it tries.
     folder: where the machine code is cached; by default the folder of our own kernels.
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": boundscheck}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": boundscheck, "_nrt": allocates}
         if inline:
             return cast(Callable[P, R], numba.njit(inline="always", **options)(function))
         previous = config.CACHE_DIR
@@ -91,8 +93,10 @@ def kernel(
 def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> None:
     """Compiles a kernel, or loads it from the cache, for exactly these signatures, and refuses any other."""
     dispatcher = cast(Any, function)
+    dispatcher.disable_compile(False)
     for signature in signatures:
-        dispatcher.compile(signature)
+        if signature.args not in dispatcher.overloads:
+            dispatcher.compile(signature)
     dispatcher.disable_compile()
 
 
