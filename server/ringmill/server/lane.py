@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ringmill.core.agreement import Served, parse_head
+from ringmill.core.codec.layout import RESERVED, TOO_MANY
 from ringmill.core.errors import Code, Reason, RingmillError
+from ringmill.core.memory import Bytes
 from ringmill.engine.engine import Engine
 from ringmill.v1.processing_pb2 import AckLevel, ProcessRequest, ProcessResponse
 
 Clock = Callable[[], int]
 """Monotonic nanoseconds."""
-
-Bytes = npt.NDArray[np.uint8]
 
 RESPONSE_BYTES_MAX = 4 << 20
 """What a gRPC client receives by default; a response must stay below it."""
@@ -84,7 +84,9 @@ class Lane:
         decoded_ns = self._clock()
         rejected = engine.apply(buffer, count)
         applied_ns = self._clock()
-        response = engine.encode(count, self._head(head.sequence, rejected, begun_ns - arrived_ns, applied_ns - begun_ns))
+        response = engine.encode(
+            count, self._head(head.sequence, rejected, begun_ns - arrived_ns, applied_ns - begun_ns)
+        )
         self._count(count, rejected)
         if self.observe is not None:
             self.observe("decode", decoded_ns - begun_ns)
@@ -120,10 +122,6 @@ class Lane:
         if error == RESERVED:
             return RingmillError(Code.INVALID_ARGUMENT, "fields 100 to 127 of a request are reserved")
         return RingmillError(Code.INVALID_ARGUMENT, "the request does not parse")
-
-
-TOO_MANY = -2
-RESERVED = -3
 
 
 def _reject_all(events: npt.NDArray[Any]) -> None:

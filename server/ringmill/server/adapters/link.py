@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.frame import FrameReader, delimited, result_chunks
+from ringmill.core.frame import Entry, failed_result, parts_reader, result_prefix
+from ringmill.core.memory import Bytes
 from ringmill.core.view import View, view_from_proto
 from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
 from ringmill.server.lane import Clock, Lane
-from ringmill.transport.api import Channel, Loop, Metadata, Status, Stream
+from ringmill.transport.api import Channel, Loop, Status, Stream
 
 JOIN = "/ringmill.internal.v1.LinkService/Join"
-_PARTS = JoinResponse.DESCRIPTOR.fields_by_name["parts"].number
 _FATAL = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.ALREADY_EXISTS, Code.PERMISSION_DENIED})
 
 logger = logging.getLogger("ringmill.worker")
@@ -45,7 +45,7 @@ class Link:
         self._reconnect_s = reconnect_s
         self._on_view = on_view
         self._on_fatal = on_fatal
-        self._reader = FrameReader(_PARTS)
+        self._reader = parts_reader()
         self._stream: Stream | None = None
         self._results: list[bytes] = []
         self._heartbeat_s = 0.1
@@ -73,7 +73,7 @@ class Link:
         """Answers every part of a frame, and obeys the newest view before."""
         arrived_ns = self._clock()
         buffer = np.frombuffer(message, np.uint8)
-        rest, entries = self._reader.read(buffer)
+        entries, rest = self._reader.read(buffer)
         if rest:
             self._obey(JoinResponse.FromString(rest))
         for entry in entries:
@@ -112,16 +112,18 @@ class Link:
         if response.HasField("view"):
             self._on_view(view_from_proto(response.view))
 
-    def _answer(self, buffer: np.ndarray, entry: tuple[int, int, int, int], arrived_ns: int) -> None:
+    def _answer(self, buffer: Bytes, entry: Entry, arrived_ns: int) -> None:
         part, pipeline, start, stop = entry
         try:
             if pipeline >= len(self._lanes):
-                raise RingmillError(Code.INTERNAL, f"part for pipeline {pipeline}, but only {len(self._lanes)} are served")
+                raise RingmillError(
+                    Code.INTERNAL, f"part for pipeline {pipeline}, but only {len(self._lanes)} are served"
+                )
             response = self._lanes[pipeline].handle(buffer, start, stop, arrived_ns)
         except RingmillError as error:
-            self._results.append(result_chunks(part, code=error.code, detail=error.message))
+            self._results.append(failed_result(part, error))
         else:
-            self._results.append(result_chunks(part, response=response))
+            self._results += (result_prefix(part, len(response)), response)
         if self._stream is not None and not self._stream.writing:
             self.on_drain()
 

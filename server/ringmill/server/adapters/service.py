@@ -6,8 +6,11 @@ from functools import partial
 import numpy as np
 
 from ringmill.core.agreement import Agreement, Served, StreamLimits, find, parse_head
+from ringmill.core.codec.fields import SPLIT_FIELDS, split_fields
+from ringmill.core.columns import RANGE
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.frame import HeadReader
+from ringmill.core.jit import compile_kernel
+from ringmill.core.memory import Bytes
 from ringmill.server.lane import Clock, Lane
 from ringmill.transport.api import OK, Accept, Status, Stream
 from ringmill.transport.unary import unary
@@ -26,7 +29,7 @@ class ProcessingService:
         self._limits = limits
         self._clock = clock
         self._catalogue: Mapping[str, Served] = {lane.served.name: lane.served for lane in lanes}
-        self._head_reader = HeadReader(_EVENTS)
+        compile_kernel(split_fields, [SPLIT_FIELDS])
 
     def routes(self) -> dict[str, Accept]:
         """The methods by full name."""
@@ -51,7 +54,7 @@ class ProcessingService:
         buffer = np.frombuffer(message, np.uint8)
         served = agreement.served
         if served is None:
-            served = find(parse_head(self._head_reader.read(buffer)).pipeline, self._catalogue)
+            served = find(_head(buffer).pipeline, self._catalogue)
         lane = self._lanes[served.index]
         check = partial(agreement.accept, catalogue=self._catalogue)
         return lane.handle(buffer, 0, len(message), arrived_ns, check) + agreement.first_response_fields()
@@ -101,7 +104,15 @@ class _ProcessStream:
         self._ended = True
 
 
+def _head(buffer: Bytes) -> ProcessRequest:
+    """All of a stream's first message but its events: which pipeline decodes those is not known before."""
+    events = np.empty(buffer.size // 2 + 1, RANGE)  # an event has at least a tag and a length
+    rest = np.empty(buffer.size, np.uint8)
+    count, rest_length = split_fields(buffer, 0, buffer.size, _EVENTS, events, rest)
+    if count < 0:
+        raise RingmillError(Code.INVALID_ARGUMENT, "the request does not parse")
+    return parse_head(rest[:rest_length].tobytes())
+
+
 def _unserved(method: str, _message: bytes) -> bytes:
     raise RingmillError(Code.UNIMPLEMENTED, f"{method} is not served yet")
-
-
