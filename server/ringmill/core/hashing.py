@@ -34,7 +34,7 @@ def _merge(total: np.uint64, lane: np.uint64) -> np.uint64:
     return (total ^ _round(np.uint64(0), lane)) * _PRIME_1 + _PRIME_4
 
 
-@kernel()
+@kernel(allocates=False)
 def _stripes(buffer: Bytes, position: int, stop: int, seed: np.uint64) -> np.uint64:
     """The part of the hash that covers whole stripes of 32 bytes; only keys of 32 bytes and more come here."""
     lane_1 = seed + _PRIME_1 + _PRIME_2
@@ -94,7 +94,7 @@ def remainder(dividend: np.uint64, partitions: int, reciprocal: np.uint64) -> np
     return rest - divisor if rest >= divisor else rest
 
 
-@kernel()
+@kernel(allocates=False)
 def _xxh64_bytes(buffer: Bytes, seed: np.uint64) -> np.uint64:
     return xxh64_seeded(buffer, 0, buffer.size, seed)
 

@@ -73,6 +73,9 @@ def kernel(
     boundscheck: check every array index; switched off only where the code itself proves the index, and says so.
     allocates: False leaves out Numba's reference counts: an atomic operation for each array handed to an inline kernel,
     which made the state table's look-up three times slower. Such a kernel cannot allocate: it does not compile if it tries.
+    allocates: False leaves out all counting of references to arrays, which costs several nanoseconds at each early
+        return of an inlined function; such a kernel may only use the arrays that it was given. It holds for everything
+        inlined into it.
     folder: where the machine code is cached; by default the folder of our own kernels.
     """
 
@@ -88,6 +91,14 @@ def kernel(
             config.CACHE_DIR = previous
 
     return declare
+
+
+def kernel_part(function: Callable[P, R]) -> Callable[P, R]:
+    """Declares a user's function, which becomes part of the kernels that call it and is not cached by itself.
+
+    It behaves as the Python that its author knows: indexes are checked, dividing by zero raises.
+    """
+    return cast(Callable[P, R], numba.njit(nogil=True, error_model="python", boundscheck=True)(function))
 
 
 def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> None:

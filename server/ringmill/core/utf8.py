@@ -10,16 +10,25 @@ _HIGH_BITS = np.uint64(0x8080808080808080)
 
 @kernel(inline=True)
 def is_utf8(buffer: Bytes, start: int, stop: int) -> bool:
-    """Whether buffer[start:stop] is valid UTF-8. The range must lie inside the array."""
-    position = start
-    while stop - position >= 8 and load64(buffer, position) & _HIGH_BITS == np.uint64(0):
-        position += 8
-    while position < stop and load8(buffer, position) < 0x80:
-        position += 1
-    return position == stop or _is_utf8_slow(buffer, position, stop)
+    """Whether buffer[start:stop] is valid UTF-8. The range must lie inside the array.
+
+    ASCII, the common case, is seen from whole words: the last word overlaps the one before it, or, for short strings,
+    reaches past `stop` where the array goes on, and what does not belong is shifted out.
+    """
+    high = np.uint64(0)
+    length = stop - start
+    if length > 16:
+        return _is_utf8_slow(buffer, start, stop)
+    if length >= 8:
+        high = load64(buffer, start) | load64(buffer, stop - 8)
+    elif length > 0 and buffer.size - start >= 8:
+        high = load64(buffer, start) << np.uint64(64 - 8 * length)
+    elif length > 0:
+        return _is_utf8_slow(buffer, start, stop)
+    return high & _HIGH_BITS == np.uint64(0) or _is_utf8_slow(buffer, start, stop)
 
 
-@kernel()
+@kernel(allocates=False)
 def _is_utf8_slow(buffer: Bytes, position: int, stop: int) -> bool:
     while position < stop:
         lead = load8(buffer, position)

@@ -27,6 +27,13 @@ LENGTH_MAX = 2**31 - 1
 
 
 @kernel(inline=True)
+def check_span(buffer: Bytes, start: int, stop: int, scratch: Bytes) -> None:
+    """Raises ValueError unless buffer[start:stop] lies in the array, and scratch can hold as much. Once a message."""
+    if start < 0 or stop < start or stop > buffer.size or stop - start > scratch.size:
+        raise ValueError("a message must lie inside its buffer, and the scratch must be as large as the message")
+
+
+@kernel(inline=True)
 def read_varint(buffer: Bytes, position: int, stop: int) -> tuple[np.uint64, int]:
     """Reads a varint of up to 10 bytes: (value cut to 64 bits, next), or (0, -1) if it is cut off or longer."""
     value = np.uint64(0)
@@ -79,7 +86,7 @@ def read_length(buffer: Bytes, position: int, stop: int) -> tuple[int, int]:
     return start, start + length
 
 
-@kernel()
+@kernel(allocates=False)
 def skip_group(buffer: Bytes, position: int, stop: int, number: int, depth: int) -> int:
     """Returns the offset past the end tag of a group whose start tag ends at `position`, or -1.
 
@@ -87,31 +94,21 @@ def skip_group(buffer: Bytes, position: int, stop: int, number: int, depth: int)
     """
     if depth <= 0:
         return -1
-    numbers = np.empty(DEPTH_MAX + 1, np.int64)
-    numbers[0] = number
-    opened = 1
-    while opened > 0:
+    while position >= 0:
         tag, position = read_tag(buffer, position, stop)
         if position < 0 or tag < 8:
             return -1
         wire_type = tag & 7
+        if wire_type == GROUP_END:
+            return position if tag >> 3 == number else -1
         if wire_type == GROUP:
-            if opened >= depth:
-                return -1
-            numbers[opened] = tag >> 3
-            opened += 1
-        elif wire_type == GROUP_END:
-            opened -= 1
-            if numbers[opened] != tag >> 3:
-                return -1
+            position = skip_group(buffer, position, stop, tag >> 3, depth - 1)
         else:
             position = skip_scalar(buffer, position, stop, wire_type)
-            if position < 0:
-                return -1
-    return position
+    return -1
 
 
-@kernel()
+@kernel(allocates=False)
 def skip_scalar(buffer: Bytes, position: int, stop: int, wire_type: int) -> int:
     """Returns the offset past a value of any wire type but groups, or -1."""
     if wire_type == VARINT:
@@ -125,7 +122,7 @@ def skip_scalar(buffer: Bytes, position: int, stop: int, wire_type: int) -> int:
     return -1
 
 
-@kernel()
+@kernel(allocates=False)
 def skip_field(buffer: Bytes, position: int, stop: int, tag: int, depth: int) -> int:
     """Returns the offset past a field's value, or -1. `position` follows the tag.
 
