@@ -71,11 +71,9 @@ def kernel(
 
     inline: paste it into its callers (for primitives of a few instructions); such a kernel is not cached by itself.
     boundscheck: check every array index; switched off only where the code itself proves the index, and says so.
-    allocates: False leaves out Numba's reference counts: an atomic operation for each array handed to an inline kernel,
-    which made the state table's look-up three times slower. Such a kernel cannot allocate: it does not compile if it tries.
-    allocates: False leaves out all counting of references to arrays, which costs several nanoseconds at each early
-        return of an inlined function; such a kernel may only use the arrays that it was given. It holds for everything
-        inlined into it.
+    allocates: False leaves out Numba's reference counts, an atomic operation for each array handed to an inline kernel:
+        with them the scanner was three times slower, and so was the state table's look-up. Such a kernel may only use
+        the arrays that it was given, and so may everything inlined into it: it does not compile if it allocates.
     folder: where the machine code is cached; by default the folder of our own kernels.
     """
 
