@@ -3,9 +3,9 @@
 The scanner refuses all that the decoder would refuse, so that a batch is never half applied: it checks the structure of
 every event and the UTF-8 of every string in it. Everything that is not an event is copied into the *head*, whose own
 extents it checks and no more. The official library parses the head afterwards, and then
-"scan accepts and the head parses" is exactly "the official library parses the whole message": a message is a sequence of
-top-level fields that are parsed one by one, with the same depth left for each, so taking the events out changes nothing
-for the rest, and the order of the rest is kept.
+"scan accepts and the head parses" is exactly "the official library parses the whole message": a message is a sequence
+of top-level fields that are parsed one by one, with the same depth left for each, so taking the events out changes
+nothing for the rest, and the order of the rest is kept.
 """
 
 from collections.abc import Callable
@@ -82,11 +82,11 @@ def build_scanner(layout: EventLayout, folder: Path | None = None) -> Scan:
                     key_stop = cursor
                     if cursor < 0 or not is_utf8(buffer, key_start, cursor):
                         return MALFORMED, 0
-                elif tag == time_tag or tag == values_tag or tag == integers_tag:
+                elif tag in (time_tag, values_tag, integers_tag):
                     cursor += 8
                     if cursor > position:
                         return MALFORMED, 0
-                elif tag == values_run or tag == integers_run:
+                elif tag in (values_run, integers_run):
                     run_start, cursor = read_length(buffer, cursor, position)
                     if cursor < 0 or (cursor - run_start) & 7 != 0:
                         return MALFORMED, 0
