@@ -1,0 +1,28 @@
+"""What users import to define pipelines: typed classes for events and states, operators, and their order."""
+
+from ringmill.pipeline.fields import Array, Event, Input, Label, State, array, label
+from ringmill.pipeline.load import load_pipelines
+from ringmill.pipeline.operators import Operator, Step, operator
+from ringmill.pipeline.pipeline import Pipeline
+from ringmill.pipeline.result import RunResult
+from ringmill.pipeline.windows import Window, minutes, tumbling
+
+__all__ = [
+    "Array",
+    "Event",
+    "Input",
+    "Label",
+    "Operator",
+    "Pipeline",
+    "RunResult",
+    "State",
+    "Step",
+    "Window",
+    "array",
+    "label",
+    "load_pipelines",
+    "minutes",
+    "operator",
+    "ops",
+    "tumbling",
+]

@@ -1,0 +1,159 @@
+"""From steps as users write them to a checked plan."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any, cast
+
+import numpy as np
+
+from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Plan, Read, StepPlan
+from ringmill.pipeline.check import check_operator, reads_time
+from ringmill.pipeline.fields import Event, State
+from ringmill.pipeline.operators import Operator, Step
+from ringmill.pipeline.place import Place, wrong
+from ringmill.pipeline.source import compilable, fingerprint, labels_in
+
+FORMAT = "ringmill pipeline 1"
+"""Begins what is hashed into a digest; to be changed with the meaning of a plan."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
+_STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_DTYPES = {Kind.DOUBLE: np.float64, Kind.INTEGER: np.int64, Kind.BOOL: np.bool_, Kind.LABEL: np.uint64}
+
+
+def build_plan(name: str, version: str, event: type[Event], steps: Mapping[str, Step], place: Place) -> Plan:
+    """Checks every part of a pipeline and what they say of each other. Raises RingmillError with the user's line."""
+    _check_names(name, version, event, steps, place)
+    known = {field.name: field for field in event.declared}
+    planned = []
+    for step_name, step in steps.items():
+        _check_step(step_name, step, event, known, place)
+        planned.append(_plan_step(step_name, step))
+        known |= {output.name: output for output in planned[-1].outputs}
+    operators = [step.operator for step in steps.values()]
+    return Plan(
+        name=name,
+        version=version,
+        fields=event.declared,
+        steps=tuple(planned),
+        labels=_declared_labels(event, operators, planned),
+        uses_time=any(reads_time(operator) for operator in operators),
+        digest=_digest(event.declared, operators, planned),
+    )
+
+
+def _check_names(name: str, version: str, event: type[Event], steps: Mapping[str, Step], place: Place) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise wrong(place, f"{name!r} cannot name a pipeline: write a letter, then up to 99 letters, digits, - or _")
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise wrong(place, f'version={version!r}: write three numbers, as in "1.0.0"')
+    if not (isinstance(event, type) and issubclass(event, Event)):
+        raise wrong(place, f"event={event!r}: write a class derived from Event")
+    if not steps:
+        raise wrong(place, 'a pipeline needs a step, such as steps={"count": ops.count()}')
+
+
+def _check_step(name: str, step: Step, event: type[Event], known: Mapping[str, Field], place: Place) -> None:
+    if isinstance(step, Operator):
+        raise wrong(place, f'"{name}": call the operator to make a step of it: {step.name}()')
+    if not isinstance(step, Step):
+        raise wrong(place, f'"{name}": {step!r:.60} is not a step: call an operator, such as ops.mean("field")')
+    if not isinstance(name, str) or not _STEP_NAME.fullmatch(name):
+        raise wrong(step.place, f"{name!r} cannot name a step: write a letter, then letters, digits or _")
+    if any(taken.partition(".")[0] == name for taken in known):
+        raise wrong(step.place, f'"{name}" names a step, but is a field of {event.__name__} too: rename one of them')
+    if step.window is not None:
+        raise wrong(step.place, f'"{name}" has a window, and windows are not served yet: take .over(...) away')
+    if not issubclass(event, step.operator.event):
+        raise wrong(
+            step.place,
+            f'"{name}": {step.operator.name} takes {step.operator.event.__name__}, but the pipeline\'s event is '
+            f"{event.__name__}: derive {event.__name__} from it, or change the operator",
+        )
+    for read in (argument for argument in step.arguments if isinstance(argument, Read)):
+        _check_read(name, read.name, step, known)
+    check_operator(step.operator)
+
+
+def _check_read(name: str, wanted: str, step: Step, known: Mapping[str, Field]) -> None:
+    found = known.get(wanted)
+    if found is None:
+        parts = [other for other in known if other.startswith(f"{wanted}.")]
+        hint = " or ".join(f'"{part}"' for part in parts) or f"one of {', '.join(known)}"
+        raise wrong(step.place, f'"{name}" reads "{wanted}", which is no field and no earlier output: write {hint}')
+    if found.kind is Kind.LABEL:
+        raise wrong(step.place, f'"{name}" reads "{wanted}", which is a label: an Input is a number')
+
+
+def _plan_step(name: str, step: Step) -> StepPlan:
+    operator = step.operator
+    state = state_dtype(operator.state)
+    outputs = tuple(
+        Field(f"{name}.{output.name}" if operator.is_tuple else name, output.kind, output.nullable)
+        for output in operator.outputs
+    )
+    return StepPlan(
+        name=name,
+        function=compilable(cast(FunctionType, operator.function)),
+        state=state,
+        initial=initial_state(operator.state, state),
+        state_fields=operator.state.declared,
+        arguments=step.arguments,
+        outputs=outputs,
+        is_tuple=operator.is_tuple,
+        place=str(operator.place),
+    )
+
+
+def state_dtype(state: type[State]) -> np.dtype[Any]:
+    """The record that holds a state. A state without fields takes a word all the same: no record is empty."""
+    parts: list[Any] = [
+        (field.name, _DTYPES[field.kind], (field.length,)) if field.length else (field.name, _DTYPES[field.kind])
+        for field in state.declared
+    ]
+    return np.dtype(parts or [("unused", np.uint64)], align=True)
+
+
+def initial_state(state: type[State], dtype: np.dtype[Any]) -> bytes:
+    """The record that a new key begins with."""
+    record = np.zeros(1, dtype)
+    for field in state.declared:
+        value = field.default
+        record[field.name] = DeclaredLabel(value).hash if isinstance(value, str) else value
+    return record.tobytes()
+
+
+def _declared_labels(event: type[Event], operators: list[Operator], steps: list[StepPlan]) -> tuple[str, ...]:
+    found = [label for operator in operators for label in labels_in(cast(FunctionType, operator.function))]
+    fields = [*event.declared, *(field for step in steps for field in step.state_fields)]
+    found += [field.default for field in fields if isinstance(field.default, str)]
+    constants = [argument for step in steps for argument in step.arguments if isinstance(argument, Constant)]
+    found += [constant.value for constant in constants if isinstance(constant.value, str)]
+    return tuple(sorted({str(label) for label in found if label}))
+
+
+def _digest(fields: tuple[Field, ...], operators: list[Operator], steps: list[StepPlan]) -> str:
+    """SHA-256 over all that decides what a pipeline computes. Its name and version, which decide nothing, stay out."""
+    parts = [FORMAT, *(_describe(field) for field in fields)]
+    for operator, step in zip(operators, steps, strict=True):
+        parts += [step.name, str(step.state.descr), step.initial.hex(), *map(_describe, step.outputs)]
+        parts += [f"{type(argument).__name__} {_argument(argument)}" for argument in step.arguments]
+        parts += fingerprint(cast(FunctionType, operator.function))
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()
+
+
+def _argument(argument: Read | Constant) -> str:
+    return argument.name if isinstance(argument, Read) else f"{argument.kind.name} {argument.value!r}"
+
+
+def _describe(field: Field) -> str:
+    default = "nan" if isinstance(field.default, float) and math.isnan(field.default) else repr(field.default)
+    return f"{field.name} {field.kind.name} {field.nullable} {default} {field.length}"

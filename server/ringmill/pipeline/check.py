@@ -1,0 +1,85 @@
+"""Reads a kernel's source before any compiler does, and says in the user's words what a kernel may not contain."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import FunctionType
+
+import numpy as np
+
+from ringmill.pipeline.allowed import numpy_refusal, refusal_of
+from ringmill.pipeline.fields import EVENT_HEADER
+from ringmill.pipeline.operators import Operator
+from ringmill.pipeline.place import Place, wrong
+from ringmill.pipeline.source import check_reference, reached, references, syntax_tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A parameter whose attributes are known."""
+
+    owner: str
+    fields: tuple[str, ...]
+    writable: bool
+
+
+def check_operator(operator: Operator) -> None:
+    """Raises RingmillError at the first line of the operator, or of a function it calls, that a kernel may not have."""
+    function = operator.function
+    state, event = list(function.__annotations__)[:2]
+    records = {
+        state: _Record(operator.state.__name__, tuple(field.name for field in operator.state.declared), True),
+        event: _Record(
+            operator.event.__name__, (*EVENT_HEADER, *(field.name for field in operator.event.declared)), False
+        ),
+    }
+    for current in reached(_plain(function)):
+        _check_function(current, records if current is function else {})
+
+
+def reads_time(operator: Operator) -> bool:
+    """Whether the operator, or a function it calls, reads time_us of anything."""
+    nodes = (node for current in reached(_plain(operator.function)) for node in ast.walk(syntax_tree(current)))
+    return any(isinstance(node, ast.Attribute) and node.attr == "time_us" for node in nodes)
+
+
+def _plain(function: object) -> FunctionType:
+    assert isinstance(function, FunctionType)
+    return function
+
+
+def _check_function(function: FunctionType, records: Mapping[str, _Record]) -> None:
+    file = function.__code__.co_filename
+    tree = syntax_tree(function)
+    modules = {reference.name for reference in references(function) if reference.value is np}
+    for node in _body(tree):
+        place = Place(file, getattr(node, "lineno", tree.lineno))
+        if refusal := refusal_of(node):
+            raise wrong(place, f"{function.__name__} {refusal}")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            _check_attribute(node, node.value.id, records, modules, place)
+    for reference in references(function):
+        check_reference(reference)
+
+
+def _body(tree: ast.FunctionDef) -> Iterator[ast.AST]:
+    """Every piece of syntax inside a function, its signature left out, in the order of lines."""
+    nodes = [node for statement in tree.body for node in ast.walk(statement)]
+    yield from sorted(nodes, key=lambda node: getattr(node, "lineno", 0))
+
+
+def _check_attribute(
+    node: ast.Attribute, base: str, records: Mapping[str, _Record], modules: set[str], place: Place
+) -> None:
+    if base in modules and (refusal := numpy_refusal(node.attr)):
+        raise wrong(place, refusal)
+    record = records.get(base)
+    if record is None:
+        return
+    if node.attr not in record.fields:
+        raise wrong(
+            place,
+            f"{record.owner} has no field {node.attr}: declare it, or use one of {', '.join(record.fields)}",
+        )
+    if not record.writable and not isinstance(node.ctx, ast.Load):
+        raise wrong(place, f"{base}.{node.attr} is assigned, but an event is read-only: use a variable or the state")

@@ -1,0 +1,148 @@
+"""Operators: plain functions of a key's state and an event, and the steps that place them in a pipeline."""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Annotated, Any, get_args, get_origin
+from typing import get_type_hints as type_hints
+
+from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Read
+from ringmill.pipeline.fields import INPUT_MARK, Event, State, check_name, check_value, parse_type
+from ringmill.pipeline.place import Place, caller, wrong
+from ringmill.pipeline.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What an operator takes beside state and event."""
+
+    name: str
+    kind: Kind | None
+    """None: an Input, read for each event."""
+    default: Any
+    """inspect.Parameter.empty: it must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operator with its arguments. Its place and name come from the pipeline that it stands in."""
+
+    operator: "Operator"
+    arguments: tuple[Read | Constant, ...]
+    place: Place
+    window: Window | None = None
+    lateness: timedelta = field(default=timedelta(0))
+
+    def over(self, window: Window, lateness: timedelta = timedelta(0)) -> "Step":
+        """Applies the operator to windows of event time, which stay open for `lateness` after their end."""
+        return replace(self, window=window, lateness=lateness)
+
+
+class Operator:
+    """A function that `@operator` has read. Calling it with its parameters makes a step."""
+
+    def __init__(self, function: Callable[..., Any], names: Mapping[str, Any]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.place = Place(function.__code__.co_filename, function.__code__.co_firstlineno)
+        self.__doc__ = function.__doc__
+        hints = self._read_hints(names)
+        state, event, *rest = self._read_signature(hints)
+        self.state: type[State] = state
+        self.event: type[Event] = event
+        self.parameters: tuple[Parameter, ...] = tuple(rest)
+        self.outputs, self.is_tuple = self._read_outputs(hints)
+
+    def __call__(self, *inputs: str, **arguments: float | str) -> Step:
+        """Makes a step. Inputs are names of fields or of earlier outputs; other parameters are constants."""
+        place = caller()
+        given = dict(zip((parameter.name for parameter in self.parameters), inputs, strict=False))
+        if len(inputs) > len(self.parameters) or given.keys() & arguments.keys():
+            raise wrong(place, f"{self.name}() takes {self._wanted()}")
+        given.update(arguments)
+        for name in given.keys() - {parameter.name for parameter in self.parameters}:
+            raise wrong(place, f"{self.name}() has no parameter {name}; it takes {self._wanted()}")
+        return Step(self, tuple(self._bind(parameter, given, place) for parameter in self.parameters), place)
+
+    def _wanted(self) -> str:
+        return ", ".join(parameter.name for parameter in self.parameters) or "no parameters"
+
+    def _bind(self, parameter: Parameter, given: Mapping[str, Any], place: Place) -> Read | Constant:
+        value = given.get(parameter.name, parameter.default)
+        if value is inspect.Parameter.empty:
+            raise wrong(place, f"{self.name}() needs {parameter.name}")
+        if parameter.kind is not None:
+            return Constant(parameter.kind, check_value(parameter.name, parameter.kind, value, place))
+        if not isinstance(value, str) or isinstance(value, DeclaredLabel):
+            raise wrong(
+                place, f'{parameter.name} is an Input: write the name of a field or of an earlier step, as in "z"'
+            )
+        return Read(value)
+
+    def _read_hints(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return type_hints(self.function, localns=dict(names), include_extras=True)
+        except NameError as problem:
+            raise wrong(self.place, f"{self.name}: an annotation names what is not defined: {problem}") from None
+
+    def _read_signature(self, hints: Mapping[str, Any]) -> tuple[Any, ...]:
+        shape = f"write @operator def {self.name}(state: YourState, event: YourEvent, parameter: float = 1.0) -> float"
+        parameters = list(inspect.signature(self.function).parameters.values())
+        if any(parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters):
+            raise wrong(self.place, f"{self.name}: no *, / or ** among the parameters; {shape}")
+        if len(parameters) < 2 or any(parameter.name not in hints for parameter in parameters):
+            raise wrong(self.place, f"{self.name}: every parameter needs its type; {shape}")
+        state, event = (hints[parameter.name] for parameter in parameters[:2])
+        if not (isinstance(state, type) and issubclass(state, State)):
+            raise wrong(
+                self.place, f"{self.name}: the first parameter is the state, a class derived from State; {shape}"
+            )
+        if not (isinstance(event, type) and issubclass(event, Event)):
+            raise wrong(
+                self.place, f"{self.name}: the second parameter is the event, a class derived from Event; {shape}"
+            )
+        return state, event, *(self._read_parameter(parameter, hints) for parameter in parameters[2:])
+
+    def _read_parameter(self, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
+        hint = hints[parameter.name]
+        if get_origin(hint) is Annotated and INPUT_MARK in get_args(hint):
+            return Parameter(parameter.name, None, parameter.default)
+        parsed = parse_type(hint)
+        if parsed is None or parsed[1]:
+            raise wrong(self.place, f"{self.name}: {parameter.name} is a float, int, bool, Label or Input")
+        return Parameter(parameter.name, parsed[0], parameter.default)
+
+    def _read_outputs(self, hints: Mapping[str, Any]) -> tuple[tuple[Field, ...], bool]:
+        if "return" not in hints:
+            raise wrong(self.place, f"{self.name}: say what it returns: -> float, or -> None if nothing")
+        result = hints["return"]
+        if result is type(None):
+            return (), False
+        if parsed := parse_type(result):
+            return (Field("", *parsed),), False
+        if not (isinstance(result, type) and issubclass(result, tuple) and hasattr(result, "_fields")):
+            raise wrong(
+                self.place, f"{self.name}: it returns a float, float | None, int, bool, Label, or a NamedTuple of them"
+            )
+        return tuple(
+            self._read_output(name, hint) for name, hint in type_hints(result, include_extras=True).items()
+        ), True
+
+    def _read_output(self, name: str, hint: Any) -> Field:
+        check_name(name, self.place)
+        parsed = parse_type(hint)
+        if parsed is None:
+            raise wrong(self.place, f"{self.name}: output {name} is a float, float | None, int, bool or Label")
+        return Field(name, *parsed)
+
+
+def operator(function: Callable[..., Any]) -> Operator:
+    """Makes an operator of a function `(state: S, event: E, parameters...) -> output`.
+
+    It runs once for each event, with the state of the event's key, which it may change in place. What it returns is
+    checked: no infinity anywhere, NaN only where the output is `float | None`. If it raises (dividing by zero does), or
+    returns what may not be, the key's state stays as it was and the event is rejected OPERATOR_FAILED.
+    """
+    return Operator(function, sys._getframe(1).f_locals)

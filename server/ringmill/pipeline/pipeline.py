@@ -1,0 +1,68 @@
+"""A pipeline: a named, versioned list of steps over the fields of an event."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ringmill.engine.plan import Plan
+from ringmill.pipeline.build import build_plan
+from ringmill.pipeline.fields import Event
+from ringmill.pipeline.operators import Step
+from ringmill.pipeline.place import caller
+
+if TYPE_CHECKING:
+    from ringmill.engine.compiled import CompiledPipeline
+    from ringmill.pipeline.result import RunResult
+    from ringmill.v1.processing_pb2 import DescribePipelineResponse
+
+
+class Pipeline:
+    """Steps that run in order for each event, on the state of the event's key. A step may read earlier outputs.
+
+    An output is named after its step, or `step.output` where an operator returns several. Making a pipeline checks all
+    but types, which need compiling: `compile()`. Raises RingmillError that names the line of what is wrong.
+    """
+
+    def __init__(self, name: str, *, version: str, event: type[Event], steps: Mapping[str, Step]) -> None:
+        self.place = caller()
+        self.event = event
+        self.plan: Plan = build_plan(name, version, event, steps, self.place)
+        self._compiled: CompiledPipeline | None = None
+
+    @property
+    def name(self) -> str:
+        """What clients ask for."""
+        return self.plan.name
+
+    @property
+    def version(self) -> str:
+        """Three numbers; within the first, fields and outputs only grow at the end."""
+        return self.plan.version
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the operators' sources, all that they refer to, parameters and shapes."""
+        return self.plan.digest
+
+    def compile(self) -> "CompiledPipeline":
+        """The pipeline as machine code, from the cache where it has been compiled before. Seconds, when it has not."""
+        if self._compiled is None:
+            from ringmill.engine.compiled import compile_pipeline
+
+            self._compiled = compile_pipeline(self.plan)
+        return self._compiled
+
+    def describe(self) -> "DescribePipelineResponse":
+        """What clients are told: fields, outputs, state, digest."""
+        from ringmill.pipeline.describe import describe
+
+        return describe(self.plan)
+
+    def run(self, *, keys: Any, times: Any = None, **fields: Any) -> "RunResult":
+        """Runs events through the same kernels in this process, from empty state: for tests and notebooks.
+
+        keys, times (microseconds since 1970 UTC) and each field, by name, are sequences or arrays of one length. A
+        field with a default may be left out. Returns the outputs by name, in the order of the events.
+        """
+        from ringmill.pipeline.result import run
+
+        return run(self, keys, times, fields)
