@@ -1,0 +1,33 @@
+"""What goes wrong, as exceptions that carry the gRPC status code they stand for."""
+
+from ringmill.core.errors import Code, RingmillError
+
+
+class ClientError(RingmillError):
+    """A call that failed as a whole. `code` is the gRPC status code and `message` is for people."""
+
+
+class ProcessError(ClientError):
+    """A stream that broke while batches were unanswered.
+
+    acknowledged: events of this call whose outcomes came; they are final.
+    unknown: events that were sent and not answered: each may have been applied or not.
+    """
+
+    def __init__(self, code: Code, message: str, acknowledged: int, unknown: int) -> None:
+        if unknown:
+            message += f" ({acknowledged} events were answered; of {unknown} sent after them the outcome is unknown)"
+        super().__init__(code, message)
+        self.acknowledged = acknowledged
+        self.unknown = unknown
+
+
+class RejectedError(ClientError):
+    """Events that were not applied, raised only by `Result.raise_for_rejections`."""
+
+
+def status_error(code: Code, details: str, target: str) -> ClientError:
+    """The exception for a status that ended a call to `target`."""
+    if code == Code.UNAVAILABLE:
+        return ClientError(code, f"nothing answers at {target}; is `ringmill up` running? ({details})")
+    return ClientError(code, details or code.name)

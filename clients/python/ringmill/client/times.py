@@ -1,0 +1,62 @@
+"""Event times of any library as int64 microseconds since 1970 UTC."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def times_of(source: Any, count: int) -> npt.NDArray[np.int64]:
+    """Converts a column of times, or one time for all; a missing one becomes 0, which means unset.
+
+    source: None; integers, in microseconds; datetime64 of any unit; datetimes, pandas or polars timestamps. Times
+    without a zone are taken as UTC. Raises TypeError for anything else, floats included.
+    """
+    if source is None:
+        return np.zeros(count, np.int64)
+    if isinstance(source, int | np.integer | datetime | np.datetime64):
+        return np.full(count, time_of(source), np.int64)
+    array = _as_array(source)
+    if array.dtype.kind == "M":
+        micros = array.astype("datetime64[us]").astype(np.int64)
+        return np.where(np.isnat(array), 0, micros)
+    if array.dtype.kind in "iu":
+        return np.ascontiguousarray(array, np.int64)
+    if array.dtype.kind == "O":
+        return np.fromiter((time_of(item) for item in array), np.int64, array.size)
+    raise TypeError(f"times must be integer microseconds or timestamps, not {array.dtype}")
+
+
+def time_of(source: Any) -> int:
+    """One time in microseconds since 1970 UTC; None is 0."""
+    if source is None:
+        return 0
+    if isinstance(source, datetime):
+        if source != source:  # pandas.NaT
+            return 0
+        zoned = source if source.tzinfo else source.replace(tzinfo=UTC)
+        return (zoned - _EPOCH) // _MICROSECOND
+    if isinstance(source, np.datetime64):
+        return 0 if np.isnat(source) else int(source.astype("datetime64[us]").astype(np.int64))
+    if isinstance(source, int | np.integer) and not isinstance(source, bool):
+        return int(source)
+    raise TypeError(f"a time must be integer microseconds or a timestamp, not {type(source).__name__}: {source!r}")
+
+
+def _as_array(source: Any) -> npt.NDArray[Any]:
+    if getattr(getattr(source, "dtype", None), "tz", None) is not None:  # pandas with a zone: its instants in UTC
+        return np.asarray(source.to_numpy(dtype="datetime64[us]"))
+    if hasattr(source, "to_numpy"):
+        return np.asarray(source.to_numpy())
+    if isinstance(source, np.ndarray | range):
+        return np.asarray(source)
+    items = list(source)
+    if all(type(item) is int for item in items):
+        return np.array(items, np.int64)
+    array = np.empty(len(items), object)  # NumPy would drop the zones of datetimes
+    array[:] = items
+    return array
