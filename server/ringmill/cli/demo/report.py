@@ -1,0 +1,106 @@
+"""The demo's report: rates, latencies, the most abnormal routes, and the check against pandas."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ringmill.cli import console
+from ringmill.cli.demo import oracle
+from ringmill.cli.demo.flights import Events
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ROUTES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """One stream of events from end to end."""
+
+    events: int
+    rejected: int
+    took_s: float
+    outputs: dict[str, npt.NDArray[Any]]
+    """Column of each output, one row for each event; empty if they were not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the demo measured and received."""
+
+    by_route: Events
+    routes: Streamed
+    by_tail: Events
+    tails: Streamed
+    rate: Streamed
+    batches_s: npt.NDArray[np.float64]
+    """Latency of each call with one batch."""
+    singles_s: npt.NDArray[np.float64]
+    """Latency of each call with one event."""
+    checked_keys: int
+    batch_events: int
+
+
+def show(found: Findings, workers: int) -> int:
+    """Prints the report. Returns the exit status: 1 if our figures are not pandas', or events went missing."""
+    screen = console.out()
+    screen.print()
+    screen.print(_figures(found, workers))
+    screen.print()
+    screen.print(_routes(oracle.abnormal_routes(found.by_route, found.routes.outputs)))
+    screen.print()
+    unknown = _unknown_aircraft(found.by_tail)
+    complete = found.tails.rejected == unknown and found.routes.rejected == 0
+    screen.print(
+        f"{unknown:,} flights name no aircraft: {found.tails.rejected:,} events rejected as KEY_INVALID, "
+        f"and the rest of their batches applied: {_verdict(complete)}"
+    )
+    check = oracle.check(found.by_tail, found.tails.outputs, found.checked_keys)
+    screen.print(
+        f"{check.keys:,} aircraft with {check.events:,} flights: mean, z-score and EWMA equal pandas to "
+        f"{oracle.TOLERANCE:g} (largest difference {check.difference:.1g}): {_verdict(check.passed)}"
+    )
+    return 0 if complete and check.passed else 1
+
+
+def _figures(found: Findings, workers: int) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=f"one client, one balancer, {workers} workers", title_justify="left", box=None)
+    table.add_column()
+    for heading in ("events", "took", "rate"):
+        table.add_column(heading, justify="right")
+    for name, streamed in (("by route", found.routes), ("by aircraft", found.tails), ("for the rate", found.rate)):
+        rate = f"{console.count(streamed.events / streamed.took_s)} events/s"
+        table.add_row(name, f"{streamed.events:,}", console.seconds(streamed.took_s), rate)
+    table.add_section()
+    table.add_row("latency of a call", *(f"[bold]p{level}[/bold]" for level in (50, 95, 99)))
+    for name, latencies in ((f"{found.batch_events:,} events", found.batches_s), ("one event", found.singles_s)):
+        table.add_row(name, *(console.seconds(q) for q in np.percentile(latencies, (50, 95, 99))))
+    return table
+
+
+def _routes(table: Any) -> "Table":
+    from rich.table import Table
+
+    shown = Table(title="most abnormal routes, by alarms", title_justify="left", box=None)
+    shown.add_column("route")
+    for heading in ("flights", "mean delay, min", "alarms", "per 1,000 flights", "highest z"):
+        shown.add_column(heading, justify="right")
+    for row in table.head(ROUTES_SHOWN).itertuples():
+        figures = (f"{row.flights:,}", f"{row.mean:.1f}", f"{row.alarms:,}", f"{row.per_1000:.1f}", f"{row.z:.1f}")
+        shown.add_row(row.key, *figures)
+    return shown
+
+
+def _unknown_aircraft(events: Events) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.equal(events.keys.cast("string"), "")).as_py())
+
+
+def _verdict(passed: bool) -> str:
+    return "[green]yes[/green]" if passed else "[red]NO[/red]"
