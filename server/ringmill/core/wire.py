@@ -21,8 +21,9 @@ GROUP = 3
 GROUP_END = 4
 FIXED32 = 5
 
-DEPTH_MAX = 100
-"""How many groups and messages may be open at once inside the outermost message."""
+DEPTH_MAX = np.int64(100)
+"""How many groups and messages may be open at once inside the outermost message. Typed: a plain int would be a
+different constant type for each value, and compile its callees once for each."""
 LENGTH_MAX = 2**31 - 1
 
 
@@ -87,7 +88,7 @@ def read_length(buffer: Bytes, position: int, stop: int) -> tuple[int, int]:
 
 
 @kernel(allocates=False)
-def skip_group(buffer: Bytes, position: int, stop: int, number: int, depth: int) -> int:
+def skip_group(buffer: Bytes, position: int, stop: int, number: int, depth: np.int64) -> int:
     """Returns the offset past the end tag of a group whose start tag ends at `position`, or -1.
 
     depth: how many groups may be open at once from here, this one included.
@@ -123,7 +124,7 @@ def skip_scalar(buffer: Bytes, position: int, stop: int, wire_type: int) -> int:
 
 
 @kernel(allocates=False)
-def skip_field(buffer: Bytes, position: int, stop: int, tag: int, depth: int) -> int:
+def skip_field(buffer: Bytes, position: int, stop: int, tag: int, depth: np.int64) -> int:
     """Returns the offset past a field's value, or -1. `position` follows the tag.
 
     depth: how many groups may be open at once inside this message: DEPTH_MAX in the outermost, one less in each inner.

@@ -73,7 +73,7 @@ def _store_values(
 
     Too many, or one that may not stand there, gives one more than there are columns, and stays so.
     """
-    columns = values.shape[1]
+    columns: int = values.shape[1]
     count = stored + ((stop - position) >> 3)
     if count > columns:
         return columns + 1
@@ -100,7 +100,7 @@ def _store_integers(
     stop: int,
 ) -> int:
     """Like `_store_values`, for sfixed64."""
-    columns = integers.shape[1]
+    columns: int = integers.shape[1]
     count = stored + ((stop - position) >> 3)
     if count > columns:
         return columns + 1
@@ -116,7 +116,7 @@ def _store_integers(
 @kernel(inline=True, allocates=False)
 def _store_label(labels: npt.NDArray[Any], row: int, stored: int, buffer: Bytes, position: int, stop: int) -> int:
     """Like `_store_values`, for the one label buffer[position:stop]."""
-    columns = labels.shape[1]
+    columns: int = labels.shape[1]
     if stored >= columns or stop - position > LABEL_BYTES_MAX:
         return columns + 1
     label = labels[row, stored]
@@ -183,7 +183,7 @@ def build_decoder(layout: EventLayout, rules: FieldRules, folder: Path | None = 
             if position < 0:
                 return MALFORMED, 0
             if tag != events_tag:
-                position = skip_field(buffer, position, stop, tag, np.int64(DEPTH_MAX))
+                position = skip_field(buffer, position, stop, tag, DEPTH_MAX)
                 if position < 0:
                     return MALFORMED, 0
                 head_length = append(head, head_length, buffer, field_start, position)
@@ -243,7 +243,7 @@ def build_decoder(layout: EventLayout, rules: FieldRules, folder: Path | None = 
                         return MALFORMED, 0
                     integers_count = _store_integers(integers, count, integers_count, bools, buffer, run, cursor)
                 else:
-                    cursor = skip_field(buffer, cursor, position, tag, np.int64(DEPTH_MAX - 1))
+                    cursor = skip_field(buffer, cursor, position, tag, DEPTH_MAX - 1)
                     if cursor < 0:
                         return MALFORMED, 0
 

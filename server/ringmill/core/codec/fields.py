@@ -52,7 +52,7 @@ def split_fields(
             row.flags = np.uint32(payload - field_start)
             count += 1
         else:
-            position = skip_field(buffer, position, stop, tag, np.int64(DEPTH_MAX))
+            position = skip_field(buffer, position, stop, tag, DEPTH_MAX)
             if position < 0:
                 return MALFORMED, 0
             rest_length = append(rest, rest_length, buffer, field_start, position)

@@ -6,8 +6,9 @@ are found by the names of `ringmill.v1`; mapping the fields of a user's own mess
 
 import enum
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 from ringmill.core.wire import DELIMITED, FIXED64
 
@@ -25,6 +26,9 @@ TOO_MANY = -2
 """Count returned for a message with more events than the arrays hold."""
 RESERVED = -3
 """Count returned for a message with a reserved top-level field."""
+
+MessageDescriptor: TypeAlias = Any
+"""A message's descriptor; the official library has several classes for it, and its stubs name them all."""
 
 
 class Role(enum.Enum):
@@ -72,7 +76,7 @@ class EventLayout:
         return next(arm for arm in self.arms if arm.role is role)
 
 
-def event_layout(request: Descriptor, events: str = "events") -> EventLayout:
+def event_layout(request: MessageDescriptor, events: str = "events") -> EventLayout:
     """Reads the layout of a request's repeated events. Raises ValueError where a field has not its role's type."""
     field = request.fields_by_name[events]
     if field.message_type is None or not field.is_repeated:
@@ -80,7 +84,7 @@ def event_layout(request: Descriptor, events: str = "events") -> EventLayout:
     return EventLayout(field.number, tuple(_arm(field.message_type, role) for role in Role))
 
 
-def _arm(event: Descriptor, role: Role) -> Arm:
+def _arm(event: MessageDescriptor, role: Role) -> Arm:
     field = event.fields_by_name[role.value]
     if (field.type, field.is_repeated) != _TYPES[role]:
         raise ValueError(f"{field.full_name} has not the type of a {role.name.lower()} field")

@@ -60,7 +60,7 @@ def build_scanner(layout: EventLayout, folder: Path | None = None) -> Scan:
             if position < 0:
                 return MALFORMED, 0
             if tag != events_tag:
-                position = skip_field(buffer, position, stop, tag, np.int64(DEPTH_MAX))
+                position = skip_field(buffer, position, stop, tag, DEPTH_MAX)
                 if position < 0:
                     return MALFORMED, 0
                 head_length = append(head, head_length, buffer, field_start, position)
@@ -95,7 +95,7 @@ def build_scanner(layout: EventLayout, folder: Path | None = None) -> Scan:
                     if cursor < 0 or not is_utf8(buffer, label_start, cursor):
                         return MALFORMED, 0
                 else:
-                    cursor = skip_field(buffer, cursor, position, tag, np.int64(DEPTH_MAX - 1))
+                    cursor = skip_field(buffer, cursor, position, tag, DEPTH_MAX - 1)
                     if cursor < 0:
                         return MALFORMED, 0
             row = ranges[count]
