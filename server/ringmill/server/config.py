@@ -1,6 +1,6 @@
 """How a worker is set up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringmill.core.agreement import StreamLimits
@@ -27,7 +27,7 @@ class WorkerConfig:
     """Core to run on, where the system allows it; None: any."""
     transport: str = "auto"
     """auto, cq or aio."""
-    limits: StreamLimits = StreamLimits()
+    limits: StreamLimits = field(default_factory=StreamLimits)
     events_max: int = 65_536
     """Events a request may hold; lowered where responses would pass 4 MiB."""
     keys_max: int = 65_536
