@@ -1,0 +1,1 @@
+"""The balancer: membership and routing as pure state machines, and the adapters that serve them."""

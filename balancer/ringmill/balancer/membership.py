@@ -1,8 +1,8 @@
 """Who the workers are, and which of them are alive: a pure state machine. Messages and time in, effects out.
 
-A cluster *forms* once the expected number of workers has registered; only then is there a view, so that no key moves
-while a cluster starts. From then on a worker that dies keeps its seat, and its partitions are refused until a process of
-the same name is back: nobody else has its state.
+A cluster *forms* once the expected number of workers has registered; only then is there a view, so that no key
+moves while a cluster starts. From then on a worker that dies keeps its seat, and its partitions are refused until a
+process of the same name is back: nobody else has its state.
 """
 
 from collections.abc import Mapping, Sequence

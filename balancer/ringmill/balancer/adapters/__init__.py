@@ -1,0 +1,1 @@
+"""What ties the pure balancer to streams: the public service and the links of workers."""
