@@ -2,8 +2,8 @@
 
 Shared by the state table (items: rows) and the label store (items: labels). Every partition has its own part of one
 array of slots, sized by a power of two that doubles as the partition fills. A slot is 0 (free) or the hash's upper 32
-bits (its tag) and the item's number + 1. The home of a hash is the upper bits of its tag, so an index is doubled from its
-own slots, without a look at the items.
+bits (its tag) and the item's number + 1. The home of a hash is the upper bits of its tag, so an index is doubled from
+its own slots, without a look at the items.
 
 Linear probing (Knuth, TAOCP 3, 6.4). A partition doubles its index when it is between 56% and 81% full, by its number:
 partitions fill evenly, and without that spread all of them would double within a few batches.
@@ -60,13 +60,13 @@ def slot_of(key_hash: np.uint64, item: int) -> np.uint64:
 @kernel(inline=True)
 def tag_matches(slot: np.uint64, key_hash: np.uint64) -> bool:
     """Whether the slot may be the hash's: 32 bits agree."""
-    return slot >> _TAG_BITS == key_hash >> _TAG_BITS
+    return bool(slot >> _TAG_BITS == key_hash >> _TAG_BITS)
 
 
 @kernel(inline=True)
 def item_of(slot: np.uint64) -> int:
     """The number of the item that a slot names; -1 if the slot is free."""
-    return np.int64(slot & _ITEM) - 1  # type: ignore[return-value]  # an int64 inside the kernel
+    return int(np.int64(slot & _ITEM)) - 1
 
 
 @kernel(boundscheck=False, allocates=False)  # every index is masked by the partition's size, or counts up to it
@@ -85,7 +85,7 @@ def double(slots: Slots, base: int, bits: int, scratch: Slots) -> None:
     slots[base : base + size] = _FREE
     shift = np.uint64(63 - bits)
     for i in range(kept):
-        at = np.int64(scratch[i] >> shift)
+        at = int(np.int64(scratch[i] >> shift))
         while slots[base + at] != _FREE:
             at = (at + 1) & (size - 1)
         slots[base + at] = scratch[i]

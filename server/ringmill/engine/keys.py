@@ -1,8 +1,8 @@
 """A row's key: 24 bytes at the row's start. Up to 22 bytes stand in the row itself, longer keys in a heap.
 
 Three little-endian words: the key's bytes padded with zeros, the length in the upper 16 bits of the third. So comparing
-a short key is comparing three words, on one cache line. Of a longer key the first word is its place in the partition's
-part of the heap, and the bytes there are compared. A key is always compared as a whole: its hash only says where to look.
+a short key is comparing three words. Of a longer key the first word is its place in the partition's part of the heap,
+and the bytes there are compared. A key is always compared as a whole: its hash only says where to look.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ _ONE = np.uint64(1)
 @kernel(inline=True)
 def key_length(third: np.uint64) -> int:
     """Length in bytes, from the third word."""
-    return np.int64(third >> _LENGTH_SHIFT)  # type: ignore[return-value]  # an int64 inside the kernel
+    return int(np.int64(third >> _LENGTH_SHIFT))
 
 
 @kernel(inline=True)

@@ -13,9 +13,9 @@ _KEEP = 3  # in all cache levels
 _DATA = 1
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
-def prefetch(_context: Any, array: Any, item: Any, offset: Any) -> Any:
-    """Fetches the line that holds byte `offset` of array[item] (one-dimensional, C order)."""
+@intrinsic
+def prefetch(_context: Any, array: Any, _item: Any, _offset: Any) -> Any:
+    """Fetches the line that holds byte `_offset` of array[_item] (one-dimensional, C order)."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]

@@ -5,180 +5,53 @@
     heap    [partition 0's long keys        | ...            ]            (`engine/keys.py`)
 
 Each partition has a fixed stride in each array (`engine/region.py`), so exporting or dropping it touches nothing else,
-and whether it is full depends on it alone: two copies of a partition refuse the same key. Only an index is ever rehashed,
-a partition's own, when it doubles.
-
-The kernels below are pasted into the fused kernel. A block of events is best handled in three passes, so that waiting
-for memory overlaps: `prefetch_index` for all, `prefetch_row` for all, then `find_or_insert` one by one.
+and whether it is full depends on it alone: two copies of a partition refuse the same key. Only an index is ever
+rehashed, a partition's own, when it doubles. Kernels work on `Table.arrays` (`engine/lookup.py`).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.jit import kernel
-from ringmill.core.memory import copy_bytes
-from ringmill.engine.index import (
-    BITS_MIN,
-    SEGMENT,
-    bits_for,
-    double,
-    home,
-    item_of,
-    must_double,
-    slot_of,
-    tag_matches,
+from ringmill.core.hashing import PARTITIONS, xxh64, xxh64_range
+from ringmill.core.jit import compile_kernel, kernel
+from ringmill.core.memory import Bytes, load64
+from ringmill.engine.index import BITS_MIN, SEGMENT, bits_for
+from ringmill.engine.keys import HEADER_BYTES, INLINE_MAX, KEY_BYTES_MAX, key_length
+from ringmill.engine.lookup import (
+    FULL,
+    MISSING,
+    PREFETCH_BLOCK,
+    TableArrays,
+    find,
+    find_or_insert,
+    insert,
+    prefetch_index,
+    prefetch_row,
+    remove_newest,
 )
-from ringmill.engine.keys import INLINE_MAX, Bytes, key_length, pack_key, same_bytes
-from ringmill.engine.prefetch import prefetch
 from ringmill.engine.region import Region
+from ringmill.engine.snapshot import Content, Snapshot
 
-PREFETCH_BLOCK = 32
-"""Events whose lines are fetched ahead together: enough to hide a miss, few enough to stay in the first-level cache."""
+__all__ = [
+    "FULL",
+    "MISSING",
+    "PREFETCH_BLOCK",
+    "Table",
+    "TableArrays",
+    "find",
+    "find_or_insert",
+    "insert",
+    "prefetch_index",
+    "prefetch_row",
+    "remove_newest",
+    "row_dtype",
+]
 
-
-class TableArrays(NamedTuple):
-    """What kernels get of a table. `partition` is below `segments.size`; rows are numbered over the whole table."""
-
-    rows: npt.NDArray[Any]  # row dtype [partitions * keys_max]
-    slots: npt.NDArray[np.uint64]  # [partitions << slot_bits]
-    segments: npt.NDArray[Any]  # SEGMENT[partitions]
-    heap: Bytes  # [partitions * heap_bytes]
-    template: npt.NDArray[Any]  # row dtype [1]: a new key's row
-    scratch: npt.NDArray[np.uint64]  # [1 << slot_bits], for doubling an index
-    keys_max: int  # rows of a partition
-    slot_bits: int  # log2 of the slots reserved for a partition
-    heap_bytes: int  # heap reserved for a partition
-
-
-FULL = -1
-"""Returned instead of a row: the partition holds as many keys, or bytes of long keys, as it may."""
-MISSING = -1
-"""Returned instead of a row: no such key."""
-
-
-@kernel(inline=True)
-def _same_key(arrays: TableArrays, partition: int, row: int, buffer: Bytes, start: int, words: Any) -> bool:
-    found = arrays.rows[row]
-    if found.key0 != words[0] and key_length(words[2]) <= INLINE_MAX:
-        return False
-    if found.key2 != words[2]:
-        return False
-    if key_length(words[2]) <= INLINE_MAX:
-        return found.key1 == words[1]  # type: ignore[no-any-return]  # a record's field
-    place = partition * arrays.heap_bytes + np.int64(found.key0)
-    return same_bytes(arrays.heap, place, buffer, start, key_length(words[2]))
-
-
-@kernel(inline=True)
-def find(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes, start: int, length: int) -> int:
-    """The row of the key buffer[start : start + length], whose xxh64 is key_hash, or MISSING."""
-    bits = arrays.segments[partition].bits
-    base = np.uint64(partition << arrays.slot_bits)
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    at = home(key_hash, bits)
-    words = pack_key(buffer, start, length)
-    row = MISSING
-    while True:
-        slot = arrays.slots[base + at]
-        if slot == np.uint64(0):
-            break
-        if tag_matches(slot, key_hash):
-            candidate = partition * arrays.keys_max + item_of(slot)
-            if _same_key(arrays, partition, candidate, buffer, start, words):
-                row = candidate
-                break
-        at = (at + np.uint64(1)) & mask
-    return row
-
-
-@kernel(
-    boundscheck=False, allocates=False
-)  # counts are compared with the partition's limits, slots are masked by its size
-def insert(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes, start: int, length: int) -> int:
-    """Appends a row for a key that is not there, and returns it, or FULL. The row is a copy of the template."""
-    segment = arrays.segments[partition]
-    count = np.int64(segment.count)
-    long = length > INLINE_MAX
-    if count >= arrays.keys_max or (long and np.int64(segment.used) + length > arrays.heap_bytes):
-        return FULL
-    base = partition << arrays.slot_bits
-    if must_double(partition, count + 1, np.int64(segment.bits)):
-        double(arrays.slots, base, np.int64(segment.bits), arrays.scratch)
-        segment.bits += 1
-    mask = (1 << np.int64(segment.bits)) - 1
-    at = np.int64(home(key_hash, segment.bits))
-    while arrays.slots[base + at] != np.uint64(0):
-        at = (at + 1) & mask
-    arrays.slots[base + at] = slot_of(key_hash, count)
-    row = partition * arrays.keys_max + count
-    arrays.rows[row] = arrays.template[0]
-    new = arrays.rows[row]
-    new.key0, new.key1, new.key2 = pack_key(buffer, start, length)
-    if long:
-        new.key0 = np.uint64(segment.used)
-        place = partition * arrays.heap_bytes + np.int64(segment.used)
-        copy_bytes(arrays.heap, place, buffer, start, start + length)
-        segment.used += np.uint64(length)
-    segment.count += 1
-    return row
-
-
-@kernel(inline=True)
-def find_or_insert(
-    arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes, start: int, length: int
-) -> int:
-    """The row of a key, appended if it is new, or FULL. New if and only if `segments[partition].count` has grown."""
-    row = find(arrays, partition, key_hash, buffer, start, length)
-    if row == MISSING:
-        row = insert(arrays, partition, key_hash, buffer, start, length)
-    return row
-
-
-@kernel(boundscheck=False, allocates=False)  # the slot is there: the key was inserted by the caller
-def remove_newest(arrays: TableArrays, partition: int, key_hash: np.uint64) -> None:
-    """Takes back the insertion that the caller has just made in this partition; key_hash is that key's.
-
-    The newest slot ends its probe sequence, so freeing it breaks no other's.
-    """
-    segment = arrays.segments[partition]
-    newest = np.int64(segment.count) - 1
-    base = partition << arrays.slot_bits
-    mask = (1 << np.int64(segment.bits)) - 1
-    at = np.int64(home(key_hash, segment.bits))
-    while item_of(arrays.slots[base + at]) != newest:
-        at = (at + 1) & mask
-    arrays.slots[base + at] = np.uint64(0)
-    length = key_length(arrays.rows[partition * arrays.keys_max + newest].key2)
-    if length > INLINE_MAX:
-        segment.used -= np.uint64(length)
-    segment.count -= 1
-
-
-@kernel(inline=True)
-def prefetch_index(arrays: TableArrays, partition: int, key_hash: np.uint64) -> None:
-    """Fetches the index line where the search for the hash will begin. First pass over a block."""
-    at = home(key_hash, arrays.segments[partition].bits)
-    prefetch(arrays.slots, (partition << arrays.slot_bits) + np.int64(at), 0)
-
-
-@kernel(inline=True)
-def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, row_bytes: int) -> None:
-    """Fetches the row that the hash probably leads to. Second pass over a block; row_bytes: the row's size."""
-    bits = arrays.segments[partition].bits
-    base = np.uint64(partition << arrays.slot_bits)
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    at = home(key_hash, bits)
-    slot = arrays.slots[base + at]
-    while slot != np.uint64(0) and not tag_matches(slot, key_hash):
-        at = (at + np.uint64(1)) & mask
-        slot = arrays.slots[base + at]
-    if slot != np.uint64(0):
-        row = partition * arrays.keys_max + item_of(slot)
-        for offset in range(0, row_bytes, 64):
-            prefetch(arrays.rows, row, offset)
+_MESSAGE = numba.types.Array(numba.types.uint8, 1, "C", readonly=True)
 
 
 def row_dtype(steps: list[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
@@ -193,31 +66,180 @@ def row_dtype(steps: list[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
     return np.dtype([*own, *steps], align=True)
 
 
-class Table:
-    """The state of a pipeline's keys on one worker."""
+@kernel(boundscheck=False, allocates=False)
+def _find(arrays: TableArrays, partition: int, key_hash: np.uint64, key: Bytes) -> int:
+    return find(arrays, partition, key_hash, key, 0, key.size)
 
-    def __init__(self, arrays: TableArrays) -> None:
-        self.arrays = arrays
+
+@kernel(allocates=False)
+def _enter_keys(arrays: TableArrays, partition: int, rows: Bytes, row_bytes: int, count: int, heap: Bytes) -> int:
+    """Enters the keys of an export's rows into an empty partition.
+
+    Returns how many were entered: all, unless one is not a key that stood in this partition at this place.
+    """
+    place = 0
+    for i in range(count):
+        header = i * row_bytes
+        length = key_length(load64(rows, header + 16))
+        if length < 1 or length > KEY_BYTES_MAX:
+            return i
+        source, start = rows, header
+        if length > INLINE_MAX:
+            if place + length > heap.size:
+                return i
+            source, start = heap, place
+            place += length
+        key_hash = xxh64_range(source, start, start + length)
+        if np.int64(key_hash % np.uint64(arrays.segments.size)) != partition:
+            return i
+        row = find_or_insert(arrays, partition, key_hash, source, start, length)
+        if row != partition * arrays.keys_max + i:  # full, or a key that was entered before
+            return i
+        entered = arrays.rows[row]
+        if (
+            entered.key0 != load64(rows, header)
+            or entered.key1 != load64(rows, header + 8)
+            or entered.key2 != load64(rows, header + 16)
+        ):
+            return i
+    return count
+
+
+class Table:
+    """The state of a pipeline's keys on one worker. Used by one thread."""
+
+    def __init__(
+        self, row: np.dtype[Any], template: npt.NDArray[Any], partitions: int, keys_max: int, heap_bytes: int
+    ) -> None:
+        slot_bits = bits_for(keys_max)
+        segments = np.zeros(partitions, SEGMENT)
+        segments["bits"] = BITS_MIN
+        self._rows = Region(row, partitions * keys_max, "the rows of a state table")
+        self._slots = Region(np.uint64, partitions << slot_bits, "the indexes of a state table")
+        self._heap = Region(np.uint8, partitions * heap_bytes, "the long keys of a state table")
+        self._snapshot = Snapshot("state", row.descr, partitions)
+        self.arrays = TableArrays(
+            rows=self._rows.array,
+            slots=self._slots.array,
+            segments=segments,
+            heap=self._heap.array,
+            template=template,
+            scratch=np.zeros(1 << slot_bits, np.uint64),
+            keys_max=keys_max,
+            slot_bits=slot_bits,
+            heap_bytes=heap_bytes,
+        )
 
     @classmethod
     def allocate(
         cls,
         row: np.dtype[Any],
         template: npt.NDArray[Any],
-        partitions: int = 1021,
+        partitions: int = PARTITIONS,
         keys_max: int = 65_536,
         heap_bytes: int = 4 << 20,
     ) -> "Table":
-        """Reserves an empty table."""
-        slot_bits = bits_for(keys_max)
-        segments = np.zeros(partitions, SEGMENT)
-        segments["bits"] = BITS_MIN
-        rows = Region(row, partitions * keys_max, "rows")
-        slots = Region(np.uint64, partitions << slot_bits, "indexes")
-        heap = Region(np.uint8, partitions * heap_bytes, "long keys")
-        scratch = np.zeros(1 << slot_bits, np.uint64)
-        return cls(
-            TableArrays(
-                rows.array, slots.array, segments, heap.array, template, scratch, keys_max, slot_bits, heap_bytes
+        """Reserves an empty table.
+
+        row: made by `row_dtype`. template: row[1], what a new key begins with. keys_max and heap_bytes: keys, and bytes
+        of keys longer than 22 bytes, that one partition may hold; address space for all of it is reserved at once.
+        Raises RingmillError RESOURCE_EXHAUSTED when the system refuses that.
+        """
+        return cls(row, template, partitions, keys_max, heap_bytes)
+
+    def prepare(self) -> None:
+        """Compiles what `get` and `restore` use; they do so themselves, unless the process is sealed before."""
+        arrays = numba.typeof(self.arrays)
+        integer, word = numba.types.int64, numba.types.uint64
+        compile_kernel(_find, [integer(arrays, integer, word, _MESSAGE)])
+        compile_kernel(_enter_keys, [integer(arrays, integer, _MESSAGE, integer, integer, _MESSAGE)])
+
+    @property
+    def rows(self) -> npt.NDArray[Any]:
+        """All rows: partition p's are rows[p * keys_max :][: segments[p]["count"]]."""
+        return self.arrays.rows
+
+    @property
+    def count(self) -> int:
+        """Keys held."""
+        return int(self.arrays.segments["count"].sum())
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes in use for rows, indexes and long keys."""
+        segments = self.arrays.segments
+        rows = self.count * self.arrays.rows.itemsize
+        return rows + int((8 << segments["bits"].astype(np.int64)).sum()) + int(segments["used"].sum())
+
+    def keys(self, partition: int) -> list[bytes]:
+        """The partition's keys in the order of their insertion."""
+        heap = self._heap_of(partition)
+        return [self._key(row, heap) for row in self._rows_of(partition)]
+
+    def get(self, key: bytes) -> np.void | None:
+        """A copy of the key's row, or None."""
+        self.prepare()
+        key_hash = xxh64(key)
+        partition = key_hash % self.arrays.segments.size
+        row = _find(self.arrays, partition, np.uint64(key_hash), np.frombuffer(key, np.uint8))
+        return None if row == MISSING else self.arrays.rows[row].copy()
+
+    def export(self, partition: int) -> bytes:
+        """The partition's keys and state as bytes; equal for equal histories, so that copies can compare digests."""
+        rows, heap = self._rows_of(partition), self._heap_of(partition)
+        return self._snapshot.pack(partition, Content(len(rows), rows.tobytes(), heap.tobytes()))
+
+    def restore(self, partition: int, data: bytes) -> None:
+        """Fills an empty partition from an export of the same partition of the same pipeline.
+
+        Raises RingmillError, and leaves the partition empty: DATA_LOSS when the bytes are damaged,
+        FAILED_PRECONDITION when they are another pipeline's, format's or partition's, or when it was not empty,
+        RESOURCE_EXHAUSTED when they hold more than this table's partitions may.
+        """
+        self.prepare()
+        if self.arrays.segments[partition]["count"]:
+            raise RingmillError(Code.FAILED_PRECONDITION, f"partition {partition} holds keys: drop it before restoring")
+        content = self._snapshot.unpack(partition, data)
+        row_bytes = self.arrays.rows.itemsize
+        if len(content.items) != content.count * row_bytes:
+            raise RingmillError(Code.DATA_LOSS, f"export of partition {partition}: rows and their number disagree")
+        if content.count > self.arrays.keys_max or len(content.heap) > self.arrays.heap_bytes:
+            raise RingmillError(
+                Code.RESOURCE_EXHAUSTED,
+                f"export of partition {partition} holds {content.count} keys and {len(content.heap)} bytes of long "
+                f"keys: more than this worker's limits of {self.arrays.keys_max} and {self.arrays.heap_bytes}",
             )
-        )
+        rows, heap = (np.frombuffer(part, np.uint8) for part in (content.items, content.heap))
+        entered = _enter_keys(self.arrays, partition, rows, row_bytes, content.count, heap)
+        if entered != content.count or self.arrays.segments[partition]["used"] != heap.size:
+            self.drop(partition)
+            raise RingmillError(Code.DATA_LOSS, f"export of partition {partition}: row {entered} is not valid")
+        self._rows_of(partition)[:] = np.frombuffer(content.items, self.arrays.rows.dtype)
+
+    def drop(self, partition: int) -> None:
+        """Forgets the partition's keys and gives their memory back to the system."""
+        segment = self.arrays.segments[partition]
+        first_row = partition * self.arrays.keys_max
+        first_slot = partition << self.arrays.slot_bits
+        first_byte = partition * self.arrays.heap_bytes
+        self._rows.clear(first_row, first_row + int(segment["count"]))
+        self._slots.clear(first_slot, first_slot + (1 << int(segment["bits"])))
+        self._heap.clear(first_byte, first_byte + int(segment["used"]))
+        self.arrays.segments[partition] = (0, BITS_MIN, 0)
+
+    def _rows_of(self, partition: int) -> npt.NDArray[Any]:
+        first = partition * self.arrays.keys_max
+        return self.arrays.rows[first : first + int(self.arrays.segments[partition]["count"])]
+
+    def _heap_of(self, partition: int) -> Bytes:
+        first = partition * self.arrays.heap_bytes
+        return self.arrays.heap[first : first + int(self.arrays.segments[partition]["used"])]
+
+    @staticmethod
+    def _key(row: np.void, heap: Bytes) -> bytes:
+        header = row.tobytes()[:HEADER_BYTES]
+        length = int.from_bytes(header[INLINE_MAX:], "little")
+        if length <= INLINE_MAX:
+            return header[:length]
+        place = int(row["key0"])
+        return heap[place : place + length].tobytes()
