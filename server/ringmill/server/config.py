@@ -40,8 +40,6 @@ class WorkerConfig:
     """Serve gRPC reflection on the own port."""
     prometheus_port: int | None = None
     """Port of the metrics endpoint on loopback; None: off."""
-    telemetry: bool = False
-    """Export metrics and traces by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT."""
 
     def validate(self) -> "WorkerConfig":
         """Returns itself, or raises INVALID_ARGUMENT naming the field to mend."""

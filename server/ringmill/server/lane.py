@@ -4,7 +4,6 @@ The clock is handed in and only measures: neither state nor outcomes depend on i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,104 +14,113 @@ from ringmill.core.codec.layout import RESERVED, TOO_MANY
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.memory import Bytes
 from ringmill.engine.engine import Engine
+from ringmill.telemetry import PROCESS, Counts, Stage, Telemetry
 from ringmill.v1.processing_pb2 import AckLevel, ProcessRequest, ProcessResponse
 
 Clock = Callable[[], int]
 """Monotonic nanoseconds."""
 
-RESPONSE_BYTES_MAX = 4 << 20
-"""What a gRPC client receives by default; a response must stay below it."""
-
-_RESPONSE_HEAD_BYTES = 256
-_REJECTION_BYTES = 224
-"""Upper bound of an encoded rejection: a detail of 200 bytes and its tags."""
+Check = Callable[[ProcessRequest, int], Any]
+"""Hears the head of a request and the number of its events before anything is applied, and may raise."""
 
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
 
+_RESPONSE_BYTES_MAX = 4 << 20
+_RESPONSE_HEAD_BYTES = 256
+_REJECTION_BYTES = 224
+"""Upper bound of an encoded rejection: a detail of 200 bytes and its tags."""
 
-@dataclass(slots=True)
-class Counters:
-    """What a lane has done since the process began: plain numbers, read by telemetry when it collects."""
 
-    events: int = 0
-    batches: int = 0
-    rejected: int = 0
-    by_reason: dict[int, int] = field(default_factory=dict)
+def events_max(outcome_bytes: int, asked: int) -> int:
+    """Events a request may hold, so that its response stays below what a gRPC client receives by default, 4 MiB.
+
+    outcome_bytes: upper bound of one applied event's encoded outcome.
+    """
+    largest = max(outcome_bytes, _REJECTION_BYTES)
+    return max(1, min(asked, (_RESPONSE_BYTES_MAX - _RESPONSE_HEAD_BYTES) // largest))
 
 
 class Lane:
     """Runs the batches of one pipeline, one after the other."""
 
-    def __init__(self, served: Served, engine: Engine, clock: Clock) -> None:
+    def __init__(self, served: Served, engine: Engine, clock: Clock, telemetry: Telemetry) -> None:
         self.served = served
         self.engine = engine
-        self.counters = Counters()
+        self.counts = Counts()
         self.epoch = 0
         """Version of the view that the worker obeys; goes into receipts."""
-        self.observe: Callable[[str, int], None] | None = None
-        """Hears (stage, nanoseconds) for each batch, when telemetry is on."""
         self._clock = clock
+        self._telemetry = telemetry
+        self._stages = telemetry.stages(served.name)
         self._response = ProcessResponse()
         self._response.receipt.ack = AckLevel.ACK_LEVEL_PRIMARY
         self._response.receipt.copies = 1
 
-    def handle(
-        self,
-        buffer: Bytes,
-        start: int,
-        stop: int,
-        arrived_ns: int,
-        check: Callable[[ProcessRequest, int], Any] | None = None,
-    ) -> bytes:
+    def handle(self, buffer: Bytes, start: int, stop: int, arrived_ns: int, check: Check | None = None) -> bytes:
         """Answers the request in buffer[start:stop].
 
-        check: hears the head and the number of events before anything is applied, and may raise.
+        arrived_ns: when it reached this worker, by the lane's clock.
         Raises RingmillError with what must end the stream; then nothing of the message was applied.
         """
         begun_ns = self._clock()
-        engine = self.engine
-        count, head_length = engine.decode(buffer, start, stop)
+        count, head_length = self.engine.decode(buffer, start, stop)
         if count < 0:
             raise self._refusal(count)
-        head = parse_head(engine.head[:head_length].tobytes())
+        head = parse_head(self.engine.head[:head_length].tobytes())
         if check is not None:
             check(head, count)
-        late = head.timeout_ms and begun_ns - arrived_ns > head.timeout_ms * MILLISECOND_NS
-        if late:
-            _reject_all(engine.columns.events[:count])
-        decoded_ns = self._clock()
-        rejected = engine.apply(buffer, count)
-        applied_ns = self._clock()
-        response = engine.encode(
-            count, self._head(head.sequence, rejected, begun_ns - arrived_ns, applied_ns - begun_ns)
-        )
-        self._count(count, rejected)
-        if self.observe is not None:
-            self.observe("decode", decoded_ns - begun_ns)
-            self.observe("apply", applied_ns - decoded_ns)
-            self.observe("encode", self._clock() - applied_ns)
-        return response
+        if head.traceparent and self._telemetry.enabled:
+            with self._telemetry.span(PROCESS, self.served.name, head.traceparent) as span:
+                response, rejected = self._process(buffer, head, count, arrived_ns, begun_ns)
+                span.end(count, rejected)
+            return response
+        return self._process(buffer, head, count, arrived_ns, begun_ns)[0]
 
-    def _head(self, sequence: int, rejected: int, queue_ns: int, kernel_ns: int) -> bytes:
+    def _process(
+        self, buffer: Bytes, head: ProcessRequest, count: int, arrived_ns: int, begun_ns: int
+    ) -> tuple[bytes, int]:
+        """Applies what was decoded and encodes the response: (response, number rejected)."""
+        waited_ns = begun_ns - arrived_ns
+        if head.timeout_ms and waited_ns > head.timeout_ms * MILLISECOND_NS:
+            _reject_all(self.engine.columns.events[:count])
+        decoded_ns = self._clock()
+        rejected = self.engine.apply(buffer, count)
+        applied_ns = self._clock()
+        prefix = self._head(head.sequence, rejected, waited_ns, applied_ns - begun_ns)
+        response = self.engine.encode(count, prefix)
+        self._count(count, rejected)
+        if self._telemetry.enabled:
+            self._measure(arrived_ns, begun_ns, decoded_ns, applied_ns)
+        return response, rejected
+
+    def _head(self, sequence: int, rejected: int, waited_ns: int, kernel_ns: int) -> bytes:
         response = self._response
         response.sequence = sequence
         response.rejected = rejected
         receipt = response.receipt
         receipt.epoch = self.epoch
-        receipt.queue_us = queue_ns // MICROSECOND_NS
+        receipt.queue_us = waited_ns // MICROSECOND_NS
         receipt.kernel_us = kernel_ns // MICROSECOND_NS
         return response.SerializeToString()
 
     def _count(self, count: int, rejected: int) -> None:
-        counters = self.counters
-        counters.batches += 1
-        counters.events += count
+        counts = self.counts
+        counts.batches += 1
+        counts.events += count
         if rejected:
-            counters.rejected += rejected
-            reasons = self.engine.columns.events["reason"][:count]
-            for reason, number in zip(*np.unique(reasons[reasons != 0], return_counts=True), strict=True):
-                counters.by_reason[int(reason)] = counters.by_reason.get(int(reason), 0) + int(number)
+            by_reason = np.bincount(self.engine.columns.events["reason"][:count], minlength=len(counts.rejected))
+            for reason in np.flatnonzero(by_reason[1:]) + 1:
+                counts.rejected[reason] += int(by_reason[reason])
+
+    def _measure(self, arrived_ns: int, begun_ns: int, decoded_ns: int, applied_ns: int) -> None:
+        done_ns = self._clock()
+        record = self._stages.record
+        record(Stage.QUEUE, begun_ns - arrived_ns)
+        record(Stage.DECODE, decoded_ns - begun_ns)
+        record(Stage.APPLY, applied_ns - decoded_ns)
+        record(Stage.ENCODE, done_ns - applied_ns)
+        record(Stage.TOTAL, done_ns - arrived_ns)
 
     def _refusal(self, error: int) -> RingmillError:
         if error == TOO_MANY:
@@ -125,11 +133,6 @@ class Lane:
 
 
 def _reject_all(events: npt.NDArray[Any]) -> None:
+    """Rejects what nothing else rejected, because its time ran out before it was begun."""
     reasons = events["reason"]
     reasons[reasons == Reason.NONE] = Reason.DEADLINE
-
-
-def events_max(outcome_bytes: int, asked: int) -> int:
-    """Events a request may hold, so that a response of that many outcomes stays under 4 MiB."""
-    largest = max(outcome_bytes, _REJECTION_BYTES)
-    return max(1, min(asked, (RESPONSE_BYTES_MAX - _RESPONSE_HEAD_BYTES) // largest))

@@ -7,6 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from ringmill.core.agreement import Served
 from ringmill.core.errors import RingmillError
@@ -19,6 +20,7 @@ from ringmill.server.adapters.link import Link
 from ringmill.server.adapters.service import SERVICE, ProcessingService
 from ringmill.server.config import WorkerConfig
 from ringmill.server.lane import Lane, events_max
+from ringmill.telemetry import Counts, Telemetry, TelemetryConfig
 from ringmill.transport import make_loop
 from ringmill.transport.api import Limits, Loop, Server
 from ringmill.transport.health import Health
@@ -36,9 +38,17 @@ def run(config: WorkerConfig) -> int:
     pin(config.cpu)
     began_s = time.perf_counter()
     pipelines = load_pipelines(config.app)
-    lanes = [make_lane(index, pipeline, config) for index, pipeline in enumerate(pipelines.values())]
+    telemetry = Telemetry.start(
+        "ringmill-worker", TelemetryConfig.from_environment(config.prometheus_port, instance=config.name)
+    )
+    lanes = [make_lane(index, pipeline, config, telemetry) for index, pipeline in enumerate(pipelines.values())]
+    telemetry.watch(partial(figures, lanes))
+    worker = Worker(config, lanes, time.perf_counter() - began_s, telemetry)
     seal()
-    return Worker(config, lanes, time.perf_counter() - began_s).run()
+    try:
+        return worker.run()
+    finally:
+        telemetry.stop()
 
 
 def pin(cpu: int | None) -> None:
@@ -51,14 +61,22 @@ def pin(cpu: int | None) -> None:
         logger.warning("cannot pin the worker to core %d: %s", cpu, error)
 
 
-def make_lane(index: int, pipeline: Pipeline, config: WorkerConfig) -> Lane:
+def make_lane(index: int, pipeline: Pipeline, config: WorkerConfig, telemetry: Telemetry) -> Lane:
     """Compiles one pipeline and makes its state."""
     compiled = pipeline.compile()
     limit = events_max(compiled.outcome_bytes_max, config.events_max)
     served = Served(pipeline.name, index, pipeline.describe(), limit)
     engine = Engine(compiled, events_max=limit, keys_max=config.keys_max)
     logger.info("%s %s: %s in %.1f s", pipeline.name, pipeline.version, how(compiled.cold), compiled.compile_s)
-    return Lane(served, engine, time.perf_counter_ns)
+    return Lane(served, engine, time.perf_counter_ns, telemetry)
+
+
+def figures(lanes: Sequence[Lane]) -> dict[str, Counts]:
+    """What telemetry reads when it collects: the counts by pipeline."""
+    for lane in lanes:
+        lane.counts.keys = lane.engine.table.count
+        lane.counts.state_bytes = lane.engine.table.state_bytes
+    return {lane.served.name: lane.counts for lane in lanes}
 
 
 def how(cold: bool) -> str:
@@ -69,10 +87,11 @@ def how(cold: bool) -> str:
 class Worker:
     """One worker process: lanes on a loop, with a link, a port, or both."""
 
-    def __init__(self, config: WorkerConfig, lanes: Sequence[Lane], start_s: float) -> None:
+    def __init__(self, config: WorkerConfig, lanes: Sequence[Lane], start_s: float, telemetry: Telemetry) -> None:
         self._config = config
         self._lanes = lanes
         self._start_s = start_s
+        self._prometheus_port = telemetry.prometheus_port
         self._loop: Loop = make_loop(config.transport)
         self._health = Health()
         self._server: Server | None = None
@@ -131,6 +150,7 @@ class Worker:
             pipeline_names=[lane.served.name for lane in self._lanes],
             events_max=[lane.served.events_max for lane in self._lanes],
             address=self._address,
+            events_max=[lane.served.events_max for lane in self._lanes],
         )
 
     def _obey(self, view: View) -> None:
@@ -155,6 +175,7 @@ class Worker:
             "name": self._config.name,
             "address": self._address,
             "start_s": round(self._start_s, 3),
+            "prometheus_port": self._prometheus_port,
             "pipelines": [
                 {
                     "name": lane.served.name,

@@ -136,5 +136,5 @@ class Link:
         return Heartbeat(
             keys=sum(lane.engine.table.count for lane in self._lanes),
             state_bytes=sum(lane.engine.table.state_bytes for lane in self._lanes),
-            events=sum(lane.counters.events for lane in self._lanes),
+            events=sum(lane.counts.events for lane in self._lanes),
         )
