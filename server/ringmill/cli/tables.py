@@ -56,7 +56,7 @@ def open_source(path: Path) -> Source:
         pass  # an unreadable file is told in the system's words, not Arrow's
     try:
         return CsvSource(path) if _is_csv(path) else ParquetSource(path)
-    except pa.ArrowInvalid as problem:
+    except (pa.ArrowInvalid, OSError) as problem:
         raise unreadable(path, problem) from None
 
 
@@ -69,7 +69,8 @@ def unreadable(path: Path, problem: Exception) -> RingmillError:
 def open_sink(path: Path) -> "FileSink":
     """Makes a file for results, CSV or Parquet by its name; one that exists is replaced once this one is complete."""
     need_arrow()
-    _format(path)
+    if _is_csv(path) and path.name.lower().endswith(".gz"):
+        raise RingmillError(Code.INVALID_ARGUMENT, f"{path}: results are written as .csv or .parquet")
     return FileSink(path)
 
 
@@ -125,7 +126,7 @@ class CsvSource:
             with self._open() as stream:
                 for batch in csv.open_csv(stream, convert_options=convert):
                     yield pa.Table.from_batches([batch])
-        except pa.ArrowInvalid as problem:
+        except (pa.ArrowInvalid, OSError) as problem:
             raise unreadable(self._path, problem) from None
 
     def _read_names(self) -> list[str]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringmill.cli import console
-from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,8 +27,6 @@ def check(
     from ringmill.pipeline import load_pipelines
 
     pipelines = load_pipelines(app)
-    if not pipelines:
-        raise RingmillError(Code.INVALID_ARGUMENT, f"{app}: defines no pipeline")
     screen = console.out()
     for pipeline in pipelines.values():
         with screen.status(f"compiling {pipeline.name}"):

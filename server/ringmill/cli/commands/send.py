@@ -13,7 +13,7 @@ from ringmill.cli import console, process
 from ringmill.cli.mapping import Mapping, arrow_types, fields_of, keys_of, make_mapping, parse_assignments, times_of
 from ringmill.cli.progress import progress
 from ringmill.cli.tables import FileSink, Source, open_sink, open_source
-from ringmill.core.errors import Code, Reason, RingmillError
+from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,7 +77,7 @@ class Summary:
 
     events: int = 0
     rejected: int = 0
-    reasons: dict[int, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
     took_s: float = 0.0
     """Time spent in sending and waiting, the reading of the file left out."""
 
@@ -89,9 +89,9 @@ class Summary:
         self.rejected += got.rejected
         self.took_s += took_s
         if got.rejected:
-            for reason, count in zip(*np.unique(got.reasons, return_counts=True), strict=True):
-                if reason:
-                    self.reasons[int(reason)] = self.reasons.get(int(reason), 0) + int(count)
+            names, counts = np.unique(got.rejection[~got.applied].astype(str), return_counts=True)
+            for name, count in zip(names.tolist(), counts.tolist(), strict=True):
+                self.reasons[name] = self.reasons.get(name, 0) + count
 
 
 def _stream(client: "Client", source: Source, mapping: Mapping, sink: FileSink | None, name: str) -> Summary:
@@ -113,24 +113,15 @@ def _stream(client: "Client", source: Source, mapping: Mapping, sink: FileSink |
 
 def results(piece: "pa.Table", got: "Result") -> "pa.Table":
     """The sent columns, the outputs, and why an event was rejected (empty where it was applied)."""
-    import numpy as np
     import pyarrow as pa
 
     table = piece
-    for output in got.columns:
+    for output in got.names:
         name = output
         while name in table.column_names:  # the file has a column of that name, which is kept
             name += "_"
         table = table.append_column(name, pa.array(got[output]))
-    names = np.array([reason_name(reason) for reason in range(64)])
-    return table.append_column("rejection", pa.array(names[got.reasons]))
-
-
-def reason_name(reason: int) -> str:
-    """A reason as it stands in the contract, in lower case; empty for none."""
-    if not reason:
-        return ""
-    return Reason(reason).name.lower() if reason in Reason._value2member_map_ else f"reason_{reason}"
+    return table.append_column("rejection", pa.array(got.rejection, pa.string()))
 
 
 def _show(summary: Summary, out: Path | None) -> None:
@@ -141,6 +132,6 @@ def _show(summary: Summary, out: Path | None) -> None:
         f"{summary.rejected:,} rejected"
     )
     for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1]):
-        screen.print(f"  {reason_name(reason)}: {count:,}")
+        screen.print(f"  {reason}: {count:,}")
     if out is not None:
         screen.print(f"results in {out}")

@@ -1,8 +1,5 @@
 """`ringmill version`."""
 
-import platform
-from importlib import metadata
-
 from ringmill.cli import console
 
 
@@ -11,6 +8,9 @@ def version() -> None:
 
     [dim]$ ringmill version[/dim]
     """
+    import platform
+    from importlib import metadata
+
     console.out().print(f"ringmill {metadata.version('ringmill')}")
     parts = [f"Python {platform.python_version()}"]
     parts += [f"{name} {metadata.version(name)}" for name in ("numba", "llvmlite", "numpy", "grpcio", "protobuf")]

@@ -76,7 +76,7 @@ def stream(
             took_s += time.perf_counter() - began_s
             rejected += got.rejected
             if keep:
-                outputs.append({column: got[column] for column in got.columns})
+                outputs.append({column: got[column] for column in got.names})
             advance(start + len(piece), f"{console.count((start + len(piece)) / took_s)} events/s")
             watch()
     columns = {column: np.concatenate([part[column] for part in outputs]) for column in outputs[0]} if keep else {}
