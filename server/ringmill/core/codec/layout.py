@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from ringmill.core.wire import DELIMITED, FIXED64
+from ringmill.core.wire import DELIMITED, FIXED64, VARINT
 
 KEY_BYTES_MAX = 1024
 LABEL_BYTES_MAX = 1024
@@ -91,6 +91,39 @@ def _arm(event: MessageDescriptor, role: Role) -> Arm:
     tag = field.number << 3
     is_string = field.type == FieldDescriptor.TYPE_STRING
     return Arm(role, field.number, field.is_repeated, tag | DELIMITED, -1 if is_string else tag | FIXED64)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeLayout:
+    """The tags that the encoder writes: field number * 8 + wire type."""
+
+    outcomes: int
+    """Repeated Outcome of the response."""
+    values: int
+    """Packed doubles of an Outcome."""
+    rejection: int
+    integers: int
+    """Packed sfixed64 of an Outcome."""
+    labels: int
+    reason: int
+    """Varint of a Rejection."""
+    detail: int
+
+
+def outcome_layout(response: MessageDescriptor) -> OutcomeLayout:
+    """Reads the layout of a response's repeated outcomes."""
+    outcomes = response.fields_by_name["outcomes"]
+    outcome = outcomes.message_type.fields_by_name
+    rejection = outcome["rejection"].message_type.fields_by_name
+    return OutcomeLayout(
+        outcomes=outcomes.number << 3 | DELIMITED,
+        values=outcome["values"].number << 3 | DELIMITED,
+        rejection=outcome["rejection"].number << 3 | DELIMITED,
+        integers=outcome["integers"].number << 3 | DELIMITED,
+        labels=outcome["labels"].number << 3 | DELIMITED,
+        reason=rejection["reason"].number << 3 | VARINT,
+        detail=rejection["detail"].number << 3 | DELIMITED,
+    )
 
 
 @dataclass(frozen=True, slots=True)
