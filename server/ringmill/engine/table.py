@@ -40,6 +40,7 @@ __all__ = [
     "FULL",
     "MISSING",
     "PREFETCH_BLOCK",
+    "SEGMENT",
     "Table",
     "TableArrays",
     "find",
