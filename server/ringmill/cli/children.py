@@ -24,18 +24,22 @@ class Line:
     report: dict[str, Any] = field(default_factory=dict)
 
 
+PROGRAM = (sys.executable, "-m", "ringmill.cli.main")
+"""What children run: this very command line."""
+
+
 class Child:
-    """One process of ours, started as `python -m ringmill.cli.main ARGUMENTS`.
+    """One process of ours.
 
     It leads a process group of its own, so that Ctrl-C reaches only the parent, which then stops children in order.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], program: Sequence[str] = PROGRAM) -> None:
         self.name = name
         self.ready: dict[str, Any] | None = None
         self.last_error = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ringmill.cli.main", *arguments],
+            [*program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

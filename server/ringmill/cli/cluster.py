@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ringmill.cli.children import Child, Ears, Line, how_it_ended
+from ringmill.cli.children import PROGRAM, Child, Ears, Line, how_it_ended
 from ringmill.core.errors import Code, RingmillError
 
 RESTART_FIRST_S = 0.2
@@ -36,6 +36,8 @@ class ClusterConfig:
     """How long everything may take to become ready; a cold compile takes seconds."""
     stop_s: float = 10.0
     """How long children may drain before they are killed."""
+    program: tuple[str, ...] = PROGRAM
+    """What children run; tests put a stand-in here."""
 
 
 def restart_pause_s(failures: int) -> float:
@@ -116,7 +118,7 @@ class Cluster:
         """
         heard = self._listen(timeout_s)
         if self._balancer is not None and (status := self._balancer.exit_status()) is not None:
-            raise RingmillError(Code.UNAVAILABLE, self._why("the balancer", self._balancer, status))
+            raise RingmillError(Code.UNAVAILABLE, f"balancer: {_why(self._balancer, status)}")
         for seat in self._seats:
             heard += self._look_after(seat)
         return heard
@@ -148,7 +150,7 @@ class Cluster:
         seat.started_s = time.monotonic()
 
     def _spawn(self, name: str, arguments: list[str]) -> Child:
-        child = Child(name, arguments)
+        child = Child(name, arguments, self.config.program)
         self._ears.add(child)
         return child
 
@@ -160,7 +162,7 @@ class Cluster:
                 status = child.exit_status()
                 if child.ready is None and status is not None:
                     self._listen(0.0)  # its last words
-                    raise RingmillError(Code.FAILED_PRECONDITION, self._why(child.name, child, status))
+                    raise RingmillError(Code.FAILED_PRECONDITION, f"{child.name}: {_why(child, status)}")
             if time.monotonic() > deadline_s:
                 late = ", ".join(child.name for child in children if child.ready is None)
                 raise RingmillError(Code.DEADLINE_EXCEEDED, f"not ready after {self.config.start_s:.0f} s: {late}")
@@ -185,10 +187,11 @@ class Cluster:
         heard = self._listen(0.0)  # its last words
         seat.failures = 1 if now_s - seat.started_s > STEADY_S else seat.failures + 1
         pause_s = restart_pause_s(seat.failures)
-        why = self._why(seat.child.name, seat.child, status)
+        why = _why(seat.child, status)
         seat.child, seat.start_at_s = None, now_s + pause_s
         return [*heard, Line(f"worker-{seat.index}", f"{why}; starting it again in {pause_s:.1f} s")]
 
-    @staticmethod
-    def _why(name: str, child: Child, status: int) -> str:
-        return f"{name}: {child.last_error}" if child.last_error else f"{name} {how_it_ended(status)}"
+
+def _why(child: Child, status: int) -> str:
+    """Why a child ended: its own last error, if it chose to end."""
+    return child.last_error if child.last_error and status > 0 else how_it_ended(status)

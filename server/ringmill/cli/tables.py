@@ -89,7 +89,7 @@ class ParquetSource:
     def pieces(
         self,
         columns: list[str],
-        types: Mapping[str, "pa.DataType"],  # noqa: ARG002  a Parquet file knows its types; CSV needs to be told
+        types: Mapping[str, "pa.DataType"],  # a Parquet file knows its types; CSV needs to be told
     ) -> Iterator["pa.Table"]:
         """Reads these columns."""
         import pyarrow as pa
