@@ -1,9 +1,5 @@
-"""Byte streams over gRPC: one interface (`api`), two implementations, chosen at start."""
+"""Byte streams over gRPC: one interface (`api`), two implementations, chosen at start (`choice`)."""
 
-from ringmill.transport.api import Loop
-from ringmill.transport.cq.loop import CqLoop
+from ringmill.transport.choice import make_loop
 
-
-def make_loop(kind: str = "auto") -> Loop:
-    """Makes a loop."""
-    return CqLoop()
+__all__ = ["make_loop"]

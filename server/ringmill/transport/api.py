@@ -48,26 +48,32 @@ class Stream(Protocol):
     @property
     def method(self) -> str:
         """Full name of the method: "/ringmill.v1.ProcessingService/Process"."""
+        ...
 
     @property
     def metadata(self) -> Metadata:
         """What the peer sent first: invocation metadata on the server, initial metadata on the client once it came."""
+        ...
 
     @property
     def peer(self) -> str:
         """Address of the other side, for logs."""
+        ...
 
     @property
     def deadline_s(self) -> float | None:
         """Seconds left until the call's deadline; None without one."""
+        ...
 
     @property
     def writing(self) -> bool:
-        """Whether a write is in flight. Who has a choice waits for on_drain then, and sends all it has as one message."""
+        """Whether a write is in flight. Who has a choice waits for on_drain then, and sends all it has at once."""
+        ...
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait behind the write in flight, for backpressure."""
+        ...
 
     def send(self, message: bytes) -> None:
         """Sends a message after all earlier ones; never blocks. On a closed stream it does nothing."""
@@ -79,7 +85,7 @@ class Stream(Protocol):
         """Asks for messages again."""
 
     def finish(self, status: Status = OK) -> None:
-        """Server: ends the call with this status after everything queued. Client: half-closes; the status is ignored."""
+        """Server: ends the call with this status after all that is queued. Client: half-closes; ignores the status."""
 
     def cancel(self) -> None:
         """Ends the call now and drops what is queued. on_close follows."""
@@ -134,8 +140,12 @@ class Limits:
 class Server(Protocol):
     """Listens for calls."""
 
+    stopped: bool
+    """Whether `stop` is through: every call has ended and the port is free. Wait for it with `Loop.run_until`."""
+
     def listen(self, address: str, tls: ServerTls | None = None) -> int:
         """Binds host:port (port 0: any free one) and returns the port. A taken port raises RingmillError."""
+        ...
 
     def start(self) -> None:
         """Begins to accept calls."""
@@ -151,6 +161,7 @@ class Channel(Protocol):
         self, method: str, handler: StreamHandler, metadata: Metadata = (), timeout_s: float | None = None
     ) -> Stream:
         """Starts a bidirectional call. A server that cannot be reached closes it UNAVAILABLE."""
+        ...
 
     def close(self) -> None:
         """Cancels its calls and lets the connection go."""
@@ -164,21 +175,25 @@ class Loop(Protocol):
 
     def server(self, routes: dict[str, Accept], limits: Limits = ...) -> Server:
         """Makes a server of these methods, by full name; any other method answers UNIMPLEMENTED."""
+        ...
 
     def channel(self, target: str, tls: ClientTls | None = None, limits: Limits = ...) -> Channel:
         """Makes a channel to host:port."""
+        ...
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Runs a callback in turn with the handlers. May be called from any thread, also from a signal handler."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Runs a callback once, after a delay."""
+        ...
 
     def run(self) -> None:
         """Runs until `stop`, in this thread."""
 
     def run_until(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Runs in this thread until done() is true; False when the time-out came first. For blocking callers."""
+        ...
 
     def stop(self) -> None:
         """Makes `run` return once the current handler has."""

@@ -1,15 +1,19 @@
 """The whole of grpcio's private layer that we use: untyped, so it is named and typed here and nowhere else."""
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import grpc
-from grpc._cython import cygrpc  # private: see the package's docstring
 
-from ringmill.core.errors import Code, RingmillError
+from ringmill.core.errors import Code
 from ringmill.transport.api import Metadata, Status
+from ringmill.transport.checks import cannot_listen
 from ringmill.transport.options import Options
+
+cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
+"""Private and untyped; imported so that no type checker takes its stub, which knows nothing, for the truth."""
 
 Batch = tuple[Any, ...]
 """Operations of one call that complete together."""
@@ -39,12 +43,15 @@ class ServerCall(Protocol):
 
     def start_server_batch(self, operations: Batch, tag: Tag) -> int:
         """Starts operations; 0 when they have begun. A refused batch has no completion."""
+        ...
 
     def cancel(self, code: int, details: str) -> int:
         """Resets the stream."""
+        ...
 
     def peer(self) -> bytes:
         """Address of the client."""
+        ...
 
 
 class ClientCall(Protocol):
@@ -52,6 +59,7 @@ class ClientCall(Protocol):
 
     def operate(self, operations: Batch, tag: Tag) -> bool:
         """Starts operations; False when the call has ended already, ValueError when they may not begin."""
+        ...
 
     def cancel(self, code: int, details: str) -> None:
         """Ends the call; its status operation completes with this code."""
@@ -147,7 +155,7 @@ def bind(server: Any, address: str, credentials: grpc.ServerCredentials | None) 
     except RuntimeError:
         port = 0
     if port == 0:
-        raise RingmillError(Code.UNAVAILABLE, f"cannot listen on {address}: taken, or not an address of this machine")
+        raise cannot_listen(address)
     return port
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.api import ClientTls, Limits, Metadata, Status, StreamHandler
+from ringmill.transport.checks import check_metadata
 from ringmill.transport.cq import boundary
 from ringmill.transport.cq.boundary import Batch, ClientCall, Event, Tag
 from ringmill.transport.cq.queues import ChannelQueue
@@ -86,12 +87,10 @@ class CqChannel:
         """Starts a bidirectional call. A server that cannot be reached closes it UNAVAILABLE."""
         if self.queue.closing:
             raise RingmillError(Code.FAILED_PRECONDITION, f"the channel to {self._target} is closed")
+        check_metadata(metadata)
         deadline = None if timeout_s is None else time.time() + timeout_s
         stream = CqClientStream(method, deadline, self._target, self.queue, handler)
-        try:
-            stream.begin(metadata)
-        except ValueError as error:
-            raise RingmillError(Code.INVALID_ARGUMENT, str(error)) from error
+        stream.begin(metadata)
         return stream
 
     def close(self) -> None:

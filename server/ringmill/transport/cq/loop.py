@@ -70,7 +70,7 @@ class CqLoop:
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Runs a callback in turn with the handlers. May be called from any thread, also from a signal handler."""
         self._ready.append(callback)
-        # A turn looks at the callbacks after it has cleared this flag: so either it sees ours, or we see the flag clear.
+        # A turn looks for callbacks after it has cleared this flag: either it sees ours, or we see the flag clear.
         if not self._in_turn:
             self._lead.wake()
 

@@ -1,19 +1,18 @@
 """The server side: accepts calls from the completion queue and serves each as a stream."""
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
 
-from ringmill.core.errors import Code, RingmillError
+from ringmill.core.errors import Code
 from ringmill.transport.api import OK, Accept, Limits, Metadata, ServerTls, Status, Timer
 from ringmill.transport.cq import boundary
 from ringmill.transport.cq.boundary import Batch, CallRequest, Event, ServerCall, Tag
 from ringmill.transport.cq.queues import ServerQueue
 from ringmill.transport.cq.stream import CqStream
+from ringmill.transport.hearing import unimplemented
 from ringmill.transport.options import server_credentials, server_options
 
-_LOG = logging.getLogger(__name__)
 _NO_DEADLINE_S = 1e11
 """gRPC gives a call without a deadline the end of time; anything past the year 5000 is that."""
 
@@ -139,15 +138,11 @@ class CqServer:
             event.invocation_metadata,
             None if not math.isfinite(deadline) or deadline > _NO_DEADLINE_S else deadline,
         )
-        stream.begin(self._routes.get(method, _unimplemented))
+        stream.begin(self._routes.get(method, unimplemented))
 
     def _shut_down(self, _event: Event) -> None:
         self._core.destroy()
         self.stopped = True
-
-
-def _unimplemented(stream: Any) -> Any:
-    raise RingmillError(Code.UNIMPLEMENTED, f"no such method: {stream.method}")
 
 
 def _ignore(_event: Event) -> None:

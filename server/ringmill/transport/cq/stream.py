@@ -1,35 +1,14 @@
 """What both sides of a call share: one write in flight with a queue behind it, and one receive."""
 
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 
-from ringmill.core.errors import Code, RingmillError
+from ringmill.core.errors import Code
 from ringmill.transport.api import OK, Metadata, Status, StreamHandler
 from ringmill.transport.cq import boundary
 from ringmill.transport.cq.boundary import Batch, Event, Tag
-
-_LOG = logging.getLogger(__name__)
-
-
-class Unheard:
-    """The handler of a stream that has none: before it is accepted, and after its end."""
-
-    def on_message(self, message: bytes) -> None:
-        """Ignores it."""
-
-    def on_half_close(self) -> None:
-        """Ignores it."""
-
-    def on_drain(self) -> None:
-        """Ignores it."""
-
-    def on_close(self, status: Status) -> None:
-        """Ignores it."""
-
-
-UNHEARD = Unheard()
+from ringmill.transport.hearing import UNHEARD, close_heard, failure
 
 
 class CqStream(ABC):
@@ -149,12 +128,9 @@ class CqStream(ABC):
             self._handler_failed(error)
 
     def _handler_failed(self, error: Exception) -> None:
-        """Ends this call alone. A RingmillError is an answer to the peer; anything else is our fault, and is logged."""
-        if isinstance(error, RingmillError):
-            self._fail(error.code, error.message)
-            return
-        _LOG.error("the handler of %s from %s failed", self.method, self.peer, exc_info=error)
-        self._fail(Code.INTERNAL, f"the handler failed: {type(error).__name__}")
+        """Ends this call alone."""
+        answer = failure(error, self.method, self.peer)
+        self._fail(answer.code, answer.details)
 
     def _drop_queue(self) -> None:
         self._waiting.clear()
@@ -168,7 +144,4 @@ class CqStream(ABC):
         self._readable = False
         self._drop_queue()
         handler, self._handler = self._handler, UNHEARD
-        try:
-            handler.on_close(status)
-        except Exception:
-            _LOG.exception("the end of %s from %s could not be handled", self.method, self.peer)
+        close_heard(handler, status, self.method)
