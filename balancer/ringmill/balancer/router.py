@@ -78,14 +78,9 @@ class Resume(NamedTuple):
 Effect = Send | SendFrame | Finish | Pause | Resume
 
 
-class Result(NamedTuple):
-    """A worker's answer to one part."""
-
-    part: int
-    response: bytes
-    code: int = 0
-    """gRPC status with which the batch must end its stream; 0: none."""
-    detail: str = ""
+Result = tuple[int, bytes, int, str]
+"""A worker's answer: part, encoded ProcessResponse, gRPC status with which the batch must end its stream (0: none), and
+its reason."""
 
 
 class _Stream:
@@ -251,6 +246,11 @@ class Router:
             if not state.ending:
                 self._end(state, code, detail)
                 self._advance(state, now_ns)
+
+    def unanswered(self, link: int) -> int:
+        """Parts that a link's worker has and has not answered."""
+        outbox = self._outboxes.get(link)
+        return 0 if outbox is None else outbox.unanswered
 
     @property
     def idle(self) -> bool:

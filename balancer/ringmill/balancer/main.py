@@ -1,0 +1,142 @@
+"""Starts a balancer: one public port for clients, one link port for workers, one thread."""
+
+import json
+import logging
+import signal
+import time
+
+from ringmill.balancer.adapters.hub import Hub
+from ringmill.balancer.adapters.link import link_routes
+from ringmill.balancer.adapters.service import ADMIN, PROCESSING, public_routes
+from ringmill.balancer.config import BalancerConfig
+from ringmill.balancer.membership import Membership
+from ringmill.balancer.router import Router
+from ringmill.core.errors import Code
+from ringmill.core.split import Splitter
+from ringmill.telemetry import Telemetry, TelemetryConfig
+from ringmill.transport import make_loop
+from ringmill.transport.api import Accept, Limits, Loop
+from ringmill.transport.health import Health
+from ringmill.transport.reflection import reflection_routes
+
+logger = logging.getLogger("ringmill.balancer")
+
+FRAME_BYTES_MAX = 256 << 20
+"""What a worker may send in one message: many responses travel together."""
+
+EVENTS_MAX = 65_536
+"""What the scanner has room for; each pipeline's own limit is what its workers say."""
+
+_SERVICES = ("", PROCESSING, ADMIN)
+
+
+def run(config: BalancerConfig) -> int:
+    """Runs a balancer until SIGTERM or SIGINT. Returns the exit status; raises RingmillError if it cannot start."""
+    return Balancer(config.validate()).run()
+
+
+class Balancer:
+    """One balancer process."""
+
+    def __init__(self, config: BalancerConfig) -> None:
+        self._config = config
+        self._loop: Loop = make_loop(config.transport)
+        self._health = Health()
+        self._stopping = False
+        limits = config.limits.streams
+        membership = Membership(config.rules)
+        splitter = Splitter(config.partitions, EVENTS_MAX, limits.request_bytes_max)
+        self._router = Router(splitter, membership.view, config.limits)
+        self._hub = Hub(
+            membership,
+            self._router,
+            time.perf_counter_ns,
+            heartbeat_ms=config.heartbeat_ms,
+            response_bytes_max=limits.bytes_in_flight_max,
+            on_formed=self._serve,
+        )
+        self._public = self._loop.server(
+            public_routes(self._hub) | self._health.routes() | self._reflection(),
+            # A message that is a little too large is refused by the router, in words; the transport guards the memory.
+            Limits(message_bytes_max=2 * limits.request_bytes_max),
+        )
+        self._link = self._loop.server(
+            link_routes(self._hub),
+            Limits(message_bytes_max=FRAME_BYTES_MAX, keepalive_interval_s=1.0, keepalive_timeout_s=2.0),
+        )
+
+    def run(self) -> int:
+        """Serves until told to stop."""
+        config = self._config
+        link = _bound(config.link, self._link.listen(config.link))
+        address = _bound(config.listen, self._public.listen(config.listen))
+        telemetry = Telemetry.start(
+            "ringmill-balancer", TelemetryConfig.from_environment(prometheus_port=config.prometheus_port)
+        )
+        telemetry.watch(self._router.snapshot)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._loop.call_soon(self._drain))
+        self._link.start()
+        self._public.start()
+        self._tick()
+        if config.status_interval_s:
+            self._loop.call_later(config.status_interval_s, self._report)
+        print(json.dumps({"event": "ready", "address": address, "link": link}), flush=True)
+        self._loop.run()
+        telemetry.stop()
+        return 0
+
+    def _reflection(self) -> dict[str, Accept]:
+        return reflection_routes([PROCESSING, ADMIN]) if self._config.reflection else {}
+
+    def _serve(self) -> None:
+        for service in _SERVICES:
+            self._health.set_serving(service, True)
+
+    def _tick(self) -> None:
+        self._hub.tick()
+        self._loop.call_later(self._config.rules.tick_ms / 1000, self._tick)
+
+    def _report(self) -> None:
+        print(json.dumps({"event": "status", **self._figures()}), flush=True)
+        self._loop.call_later(self._config.status_interval_s, self._report)
+
+    def _figures(self) -> dict[str, int]:
+        streams, queued, unanswered = self._router.queued()
+        counts = self._router.snapshot().values()
+        workers = self._hub.membership.workers()
+        return {
+            "events": sum(each.events for each in counts),
+            "batches": sum(each.batches for each in counts),
+            "in_flight": sum(each.in_flight for each in counts),
+            "streams": streams,
+            "parts_queued": queued,
+            "parts_unanswered": unanswered,
+            "keys": sum(worker.keys for worker in workers),
+            "state_bytes": sum(worker.state_bytes for worker in workers),
+            "workers": sum(worker.state == "serving" for worker in workers),
+        }
+
+    def _drain(self) -> None:
+        """Ends each stream once what it sent is answered, then stops; a second signal stops at once."""
+        if self._stopping:
+            self._loop.stop()
+            return
+        self._stopping = True
+        for service in _SERVICES:
+            self._health.set_serving(service, False)
+        self._public.stop(self._config.grace_s)
+        self._router.end_all(Code.UNAVAILABLE, "the balancer is shutting down", time.perf_counter_ns())
+        self._hub.perform()
+        self._loop.call_later(self._config.grace_s, self._loop.stop)
+        self._leave_when_idle()
+
+    def _leave_when_idle(self) -> None:
+        if self._router.idle:
+            self._loop.call_later(0.05, self._loop.stop)  # the last statuses are still being written
+        else:
+            self._loop.call_later(0.02, self._leave_when_idle)
+
+
+def _bound(asked: str, port: int) -> str:
+    return f"{asked.rpartition(':')[0]}:{port}"
