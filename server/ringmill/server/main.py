@@ -45,6 +45,8 @@ def run(config: WorkerConfig) -> int:
     telemetry.watch(partial(figures, lanes))
     worker = Worker(config, lanes, time.perf_counter() - began_s, telemetry)
     seal()
+    # Who starts several workers waits for this, so that one compiles and the others load what it compiled.
+    print(json.dumps({"event": "compiled", "name": config.name}), flush=True)
     try:
         return worker.run()
     finally:
