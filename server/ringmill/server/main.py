@@ -150,7 +150,6 @@ class Worker:
             weight=self._config.weight,
             pipelines=[lane.served.description for lane in self._lanes],
             pipeline_names=[lane.served.name for lane in self._lanes],
-            events_max=[lane.served.events_max for lane in self._lanes],
             address=self._address,
             events_max=[lane.served.events_max for lane in self._lanes],
         )
