@@ -1,7 +1,8 @@
 """Events as columns, in the form that the encoder reads: what `process` is given, checked and converted once."""
 
-from collections.abc import Sized
+from collections.abc import Container, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy.typing as npt
 from ringmill.client.schema import BOOL, DOUBLE, INTEGER, LABEL, Column, Schema
 from ringmill.client.strings import Strings, strings_of
 from ringmill.client.times import times_of
+from ringmill.v1 import processing_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EventColumns:
     """n events with k values, l labels and m integers each."""
 
@@ -27,6 +29,24 @@ class EventColumns:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @cached_property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """What `encode_events` reads, in its order, as read-only views."""
+        keys = self.keys
+        return tuple(
+            _read_only(array)
+            for array in (
+                keys.heap, keys.starts, keys.stops, self.times, self.values,
+                self.label_heap, self.label_starts, self.label_stops, self.integers,
+            )
+        )  # fmt: skip
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
 
 def event_columns(schema: Schema, keys: Any, times: Any, fields: dict[str, Any]) -> EventColumns:
     """Converts the arguments of `process`; a field may be one value for all events.
@@ -39,7 +59,7 @@ def event_columns(schema: Schema, keys: Any, times: Any, fields: dict[str, Any])
     times_us = times_of(times, count)
     _check_length("times", times_us.size, count)
     values, integers, labels = [], [], []
-    for column in _sent(schema, fields):
+    for column in sent_columns(schema, fields):
         source = fields.get(column.name)
         if column.kind == LABEL:
             labels.append(_labels(column, source, count))
@@ -53,11 +73,11 @@ def event_columns(schema: Schema, keys: Any, times: Any, fields: dict[str, Any])
     )  # fmt: skip
 
 
-def _sent(schema: Schema, fields: dict[str, Any]) -> list[Column]:
+def sent_columns(schema: Schema, given: Container[str]) -> list[Column]:
     """The columns to send: in each array all up to the last given one; the rest take their defaults."""
-    last = {array: -1 for array in (DOUBLE, INTEGER, LABEL)}
+    last: dict[pb.FieldKind, int] = dict.fromkeys((DOUBLE, INTEGER, LABEL), -1)
     for column in schema.fields:
-        if column.name in fields:
+        if column.name in given:
             last[INTEGER if column.kind == BOOL else column.kind] = column.place
     return [c for c in schema.fields if c.place <= last[INTEGER if c.kind == BOOL else c.kind]]
 

@@ -1,9 +1,8 @@
 """What a pipeline takes and gives: names of fields and outputs, and each one's place in the arrays of the wire."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from ringmill.v1 import processing_pb2 as pb
 
@@ -18,7 +17,7 @@ class Column:
     """One field or output. Bools travel among the integers, so `place` counts both together."""
 
     name: str
-    kind: int
+    kind: pb.FieldKind
     place: int
     nullable: bool
     has_default: bool
@@ -73,8 +72,8 @@ class Schema:
         """How many labels an outcome holds."""
         return sum(column.kind == LABEL for column in self.outputs)
 
-    def given(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Checks the names in `fields` against those declared, and returns them.
+    def given(self, fields: Collection[str]) -> None:
+        """Checks the names in `fields` against those declared. Raises TypeError, which names the declared ones.
 
         A field may be left out when it has a default and nothing declared after it in the same array is given, for
         only a missing tail takes defaults; a nullable one may always be left out.
@@ -88,14 +87,13 @@ class Schema:
             raise TypeError(f"{self.pipeline} needs field {_quoted(missing)}; its fields are {_quoted(names)}")
         for array in ((DOUBLE,), (LABEL,), (INTEGER, BOOL)):
             self._check_tail([column for column in self.fields if column.kind in array], fields)
-        return fields
 
     @staticmethod
     def _optional(column: Column) -> bool:
         return column.has_default or column.nullable
 
     @staticmethod
-    def _check_tail(columns: list[Column], fields: dict[str, Any]) -> None:
+    def _check_tail(columns: list[Column], fields: Collection[str]) -> None:
         omitted: str | None = None
         for column in columns:
             if column.name not in fields:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from ringmill.client.errors import ClientError, ProcessError
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
@@ -34,8 +36,10 @@ class Settings:
     """Events a request. Larger ones cost less for each event and delay the first outcome."""
     in_flight_max: int = 8
     """Requests on their way. The server may allow fewer; more only help on long links."""
-    timeout_s: float | None = None
-    """Longest that a call waits for its outcomes, and that a request may wait on the server; None: for ever."""
+    timeout_s: float | None = 30.0
+    """Longest that a call waits without any outcome coming; None: for ever."""
+    deadline_ms: int = 0
+    """How long a request may wait on the server before its events are rejected DEADLINE; 0: for ever."""
 
     def validate(self) -> None:
         """Raises ValueError for settings that cannot work."""
@@ -47,6 +51,8 @@ class Settings:
             raise ValueError("batch_events_max and in_flight_max must be at least 1")
         if self.timeout_s is not None and self.timeout_s <= 0:
             raise ValueError("timeout_s must be above 0")
+        if not 0 <= self.deadline_ms < 2**32:
+            raise ValueError("deadline_ms must fit in 32 bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,10 @@ class BatchLimits:
 
 class Feed(Protocol):
     """Something that has events to send and hears of their outcomes in the same order."""
+
+    @property
+    def answered(self) -> int:
+        """Events whose outcomes it has heard."""
 
     def take(self, limits: BatchLimits) -> tuple[bytes | memoryview, int]:
         """Encoded events of the next batch and their number; 0 when there is nothing to send now."""
@@ -82,7 +92,6 @@ class Session:
         self._in_flight: deque[tuple[Feed, int, int]] = deque()
         self._sequence = sequence
         self._acknowledged = sequence
-        self._timeout_ms = 0 if settings.timeout_s is None else max(1, int(settings.timeout_s * 1000))
         self.info: pb.StreamInfo | None = None
         """What the server said of the stream; None until its first response."""
         self.committed_through = 0
@@ -128,7 +137,12 @@ class Session:
             return None
         while self._hungry:
             feed = self._hungry[0]
-            events, count = feed.take(self.limits)
+            try:
+                events, count = feed.take(self.limits)
+            except ClientError as error:  # its events cannot be sent; other feeds go on
+                self._hungry.popleft()
+                feed.fail(error)
+                continue
             if count:
                 self._hungry.rotate(-1)  # feeds take turns
                 head = self._head()
@@ -143,10 +157,11 @@ class Session:
 
     def _head(self) -> bytes:
         """All of a request but its events. A message without a producer has no identity, so no sequence."""
-        if not self._settings.producer and not self._timeout_ms and not self.traceparent:
+        settings = self._settings
+        if not (settings.producer or settings.deadline_ms or self.traceparent):
             return b""
-        head = pb.ProcessRequest(timeout_ms=self._timeout_ms, traceparent=self.traceparent)
-        if self._settings.producer:
+        head = pb.ProcessRequest(timeout_ms=settings.deadline_ms, traceparent=self.traceparent)
+        if settings.producer:
             self._sequence += 1
             head.sequence = self._sequence
             head.acknowledged = self._acknowledged
@@ -155,7 +170,7 @@ class Session:
     def receive(self, message: bytes) -> None:
         """Hears one response: the opening's, or the oldest batch's. Raises ClientError for what is neither."""
         if self.info is None:
-            self._opened(_parse(message))
+            self._opened(parse_response(message))
             return
         if not self._in_flight:
             raise ClientError(Code.INTERNAL, "the server sent a response that nothing asked for")
@@ -192,14 +207,14 @@ class Session:
         self._in_flight.clear()
         self._hungry.clear()
         for name, feed in feeds.items():
-            answered = getattr(feed, "answered", 0)
-            feed.fail(ProcessError(error.code, error.message, answered, unknown.get(name, 0)))
+            feed.fail(ProcessError(error.code, error.message, feed.answered, unknown.get(name, 0)))
 
 
-def _parse(message: bytes) -> pb.ProcessResponse:
+def parse_response(message: bytes) -> pb.ProcessResponse:
+    """Parses a response with the official library. Raises ClientError INTERNAL."""
     try:
         return pb.ProcessResponse.FromString(message)
-    except ValueError as error:  # protobuf's DecodeError is one
+    except DecodeError as error:
         raise ClientError(Code.INTERNAL, f"the server sent a response that does not parse: {error}") from None
 
 

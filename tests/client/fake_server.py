@@ -1,0 +1,129 @@
+"""A Ringmill server of nothing but the official libraries: grpcio's own server and Protobuf's own classes.
+
+It counts each key's events and gives back what it was sent, so that every value can be traced through a client. What
+goes wrong is chosen by the pipeline's name.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from ringmill.v1 import processing_pb2 as pb
+
+MAX_EVENTS = 100
+MAX_BYTES = 20_000
+
+FIELDS = [
+    pb.Field(name="delay", kind=pb.FIELD_KIND_DOUBLE),
+    pb.Field(name="distance", kind=pb.FIELD_KIND_INTEGER, has_default=True),
+    pb.Field(name="carrier", kind=pb.FIELD_KIND_LABEL, has_default=True),
+    pb.Field(name="gust", kind=pb.FIELD_KIND_DOUBLE, nullable=True, has_default=True),
+]
+OUTPUTS = [
+    pb.Field(name="double", kind=pb.FIELD_KIND_DOUBLE),
+    pb.Field(name="gust", kind=pb.FIELD_KIND_DOUBLE, nullable=True),
+    pb.Field(name="seen.count", kind=pb.FIELD_KIND_INTEGER),
+    pb.Field(name="seen.again", kind=pb.FIELD_KIND_BOOL),
+    pb.Field(name="carrier", kind=pb.FIELD_KIND_LABEL),
+    pb.Field(name="time", kind=pb.FIELD_KIND_INTEGER),
+]
+
+
+class FakeServer:
+    """Serves pipelines "flights", "slow" (20 ms a batch), "breaks" (ABORTED at the third batch) and "mute"."""
+
+    def __init__(self) -> None:
+        self.requests: list[pb.ProcessRequest] = []
+        self.metadata: list[dict[str, str]] = []
+        self.seen: dict[str, int] = {}
+        self.gate = threading.Event()
+        self.gate.set()
+        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        handlers = {
+            "Process": grpc.stream_stream_rpc_method_handler(
+                self.process, pb.ProcessRequest.FromString, pb.ProcessResponse.SerializeToString
+            ),
+            "DescribePipeline": grpc.unary_unary_rpc_method_handler(
+                self.describe, pb.DescribePipelineRequest.FromString, pb.DescribePipelineResponse.SerializeToString
+            ),
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("ringmill.v1.ProcessingService", handlers),)
+        )
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.address = f"127.0.0.1:{self.port}"
+        self._server.start()
+
+    def stop(self) -> None:
+        self.gate.set()
+        self._server.stop(None).wait()
+
+    def describe(self, request: pb.DescribePipelineRequest, context: Any) -> pb.DescribePipelineResponse:
+        if request.pipeline == "nobody":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no pipeline 'nobody' is served; there is: flights")
+        return pb.DescribePipelineResponse(version="1.2.0", digest="abc", fields=FIELDS, outputs=OUTPUTS)
+
+    def process(self, requests: Iterator[pb.ProcessRequest], context: Any) -> Iterator[pb.ProcessResponse]:
+        self.metadata.append(dict(context.invocation_metadata()))
+        opening = next(requests)
+        if opening.options.version not in ("", "1", "1.2"):
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "flights is served as version 1.2.0")
+        info = pb.StreamInfo(
+            version="1.2.0", max_in_flight=4, max_events=MAX_EVENTS, max_request_bytes=MAX_BYTES, last_sequence=6
+        )
+        self.requests.append(opening)
+        yield pb.ProcessResponse(stream=info)
+        for number, request in enumerate(requests):
+            self.requests.append(request)
+            self.gate.wait()
+            _misbehave(opening.pipeline, number, context)
+            if opening.pipeline != "mute":
+                yield self._answer(request, len(opening.producer) > 0)
+
+    def _answer(self, request: pb.ProcessRequest, named: bool) -> pb.ProcessResponse:
+        assert len(request.events) <= MAX_EVENTS
+        assert request.ByteSize() <= MAX_BYTES
+        assert (request.sequence > 0) == named
+        outcomes = [self._outcome(event) for event in request.events]
+        rejected = sum(outcome.HasField("rejection") for outcome in outcomes)
+        return pb.ProcessResponse(sequence=request.sequence, outcomes=outcomes, rejected=rejected)
+
+    def _outcome(self, event: pb.Event) -> pb.Outcome:
+        if not event.key:
+            return _rejection(pb.REJECTION_REASON_KEY_INVALID, "the key is empty")
+        if not event.values or math.isnan(event.values[0]):
+            return _rejection(pb.REJECTION_REASON_VALUES_INVALID, "delay is missing")
+        if event.key == "busy":
+            return _rejection(pb.REJECTION_REASON_OVERLOADED, "")
+        count = self.seen[event.key] = self.seen.get(event.key, 0) + 1
+        return pb.Outcome(
+            values=[event.values[0] * 2, event.values[1] if len(event.values) > 1 else math.nan, 99.0],
+            integers=[count, int(count > 1), event.time_us],
+            labels=[event.labels[0] if event.labels else "", "of a later version"],
+        )
+
+
+def _misbehave(pipeline: str, number: int, context: Any) -> None:
+    if pipeline == "slow":
+        time.sleep(0.02)
+    if pipeline == "breaks" and number == 2:
+        context.abort(grpc.StatusCode.ABORTED, "the third batch breaks")
+    if pipeline == "leaves" and number == 2:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+
+def _rejection(reason: pb.RejectionReason, detail: str) -> pb.Outcome:
+    return pb.Outcome(rejection=pb.Rejection(reason=reason, detail=detail))
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Waits for what another thread is about to do."""
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
