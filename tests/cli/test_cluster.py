@@ -29,6 +29,7 @@ if "stubborn" in app:
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("warming up", file=sys.stderr)
+print(json.dumps({"event": "compiled"}), flush=True)
 addresses = {"address": "127.0.0.1:1", "link": "127.0.0.1:2"}
 print(json.dumps({"event": "ready", "arguments": sys.argv, **addresses}), flush=True)
 print(json.dumps({"event": "status", "events": 12}), flush=True)

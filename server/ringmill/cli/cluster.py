@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -101,15 +102,14 @@ class Cluster:
         """
         deadline_s = time.monotonic() + self.config.start_s
         self._balancer = self._spawn("balancer", self._balancer_arguments())
-        heard = self._until_ready([self._balancer], deadline_s)
+        heard = self._until([self._balancer], _is_ready, deadline_s)
         if self._balancer.ready is None:
             return heard
         self.address, self._link = self._balancer.ready["address"], self._balancer.ready["link"]
-        for seats in (self._seats[:1], self._seats[1:]):
-            for seat in seats:
-                self._start_worker(seat)
-            heard += self._until_ready([seat.child for seat in seats if seat.child], deadline_s)
-        return heard
+        first = self._start_worker(self._seats[0])
+        heard += self._until([first], lambda child: child.compiled, deadline_s)
+        others = [self._start_worker(seat) for seat in self._seats[1:]]
+        return heard + self._until([first, *others], _is_ready, deadline_s)
 
     def step(self, timeout_s: float) -> list[Line]:
         """Hears the children for at most this long, and restarts workers that died.
@@ -138,9 +138,10 @@ class Cluster:
     def _balancer_arguments(self) -> list[str]:
         listen = f"{self.config.host}:{self.config.port}"
         arguments = ["balancer", "--listen", listen, "--transport", self.config.transport]
+        arguments += ["--workers", str(self.config.workers)]
         return [*arguments, "--status-interval", str(self.config.status_interval_s)]
 
-    def _start_worker(self, seat: _Seat) -> None:
+    def _start_worker(self, seat: _Seat) -> Child:
         core = self._cores[seat.index]
         arguments = ["worker", str(self.config.app), "--join", self._link, "--name", f"worker-{seat.index}"]
         arguments += ["--transport", self.config.transport]
@@ -148,23 +149,24 @@ class Cluster:
             arguments += ["--cpu", str(core)]
         seat.child = self._spawn(f"worker-{seat.index}", arguments)
         seat.started_s = time.monotonic()
+        return seat.child
 
     def _spawn(self, name: str, arguments: list[str]) -> Child:
         child = Child(name, arguments, self.config.program)
         self._ears.add(child)
         return child
 
-    def _until_ready(self, children: list[Child], deadline_s: float) -> list[Line]:
+    def _until(self, children: list[Child], done: Callable[[Child], bool], deadline_s: float) -> list[Line]:
         heard: list[Line] = []
-        while not self.stopping and any(child.ready is None for child in children):
+        while not self.stopping and not all(done(child) for child in children):
             heard += self._listen(0.1)
             for child in children:
                 status = child.exit_status()
-                if child.ready is None and status is not None:
+                if status is not None:
                     self._listen(0.0)  # its last words
                     raise RingmillError(Code.FAILED_PRECONDITION, f"{child.name}: {_why(child, status)}")
             if time.monotonic() > deadline_s:
-                late = ", ".join(child.name for child in children if child.ready is None)
+                late = ", ".join(child.name for child in children if not done(child))
                 raise RingmillError(Code.DEADLINE_EXCEEDED, f"not ready after {self.config.start_s:.0f} s: {late}")
         return heard
 
@@ -190,6 +192,10 @@ class Cluster:
         why = _why(seat.child, status)
         seat.child, seat.start_at_s = None, now_s + pause_s
         return [*heard, Line(f"worker-{seat.index}", f"{why}; starting it again in {pause_s:.1f} s")]
+
+
+def _is_ready(child: Child) -> bool:
+    return child.ready is not None
 
 
 def _why(child: Child, status: int) -> str:

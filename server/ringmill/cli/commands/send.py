@@ -3,9 +3,8 @@
 import contextlib
 import time
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,15 +20,6 @@ if TYPE_CHECKING:
     from ringmill.client import Client, Result
 
 
-class TimeUnit(StrEnum):
-    """What a number in the column of times counts since 1970 UTC."""
-
-    s = "s"
-    ms = "ms"
-    us = "us"
-    ns = "ns"
-
-
 def send(
     file: Annotated[Path, typer.Argument(help="Table to send: .csv, .csv.gz or .parquet.", show_default=False)],
     pipeline: Annotated[str, typer.Option("--pipeline", help="Pipeline that gets the events.", show_default=False)],
@@ -41,7 +31,9 @@ def send(
         str | None,
         typer.Option("--time", help="Column of event times. Default: time_us, time or timestamp, if there is one."),
     ] = None,
-    time_unit: Annotated[TimeUnit, typer.Option(help="Unit of times that are plain numbers.")] = TimeUnit.us,
+    time_unit: Annotated[
+        Literal["s", "ms", "us", "ns"], typer.Option(help="Unit of times that are plain numbers.")
+    ] = "us",
     fields: Annotated[
         list[str] | None,
         typer.Option("--field", metavar="FIELD=COLUMN", help="Column of a field, if its name differs; repeatable."),
@@ -64,7 +56,7 @@ def send(
     assigned = parse_assignments(fields or [])
     source = open_source(file)
     with Client(to, pipeline, producer=producer, batch_events_max=batch) as client:
-        mapping = make_mapping(file, source.columns, client.schema, key or (), time_column, assigned, time_unit.value)
+        mapping = make_mapping(file, source.columns, client.schema, key or (), time_column, assigned, time_unit)
         with open_sink(out) if out else contextlib.nullcontext() as sink:
             summary = _stream(client, source, mapping, sink, file.name)
     _show(summary, out)

@@ -2,22 +2,14 @@
 
 import logging
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ringmill.cli import process
 
-
-class Transport(StrEnum):
-    """How bytes travel over gRPC."""
-
-    auto = "auto"
-    cq = "cq"
-    aio = "aio"
-
+Transport = Literal["auto", "cq", "aio"]
 
 TransportOption = Annotated[
     Transport, typer.Option(help="cq: completion queue, fastest. aio: grpc.aio. auto: cq where its self-test passes.")
@@ -35,7 +27,7 @@ def worker(
     cpu: Annotated[int | None, typer.Option(help="Core to run on.", min=0)] = None,
     keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
     prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
-    transport: TransportOption = Transport.auto,
+    transport: TransportOption = "auto",
 ) -> int:
     """Run one worker until SIGTERM.
 
@@ -67,17 +59,20 @@ def worker(
 def balancer(
     listen: Annotated[str, typer.Option(help="Public address, host:port; port 0 is any.")] = "127.0.0.1:7400",
     link: Annotated[str, typer.Option(help="Address where workers join, host:port; port 0 is any.")] = "127.0.0.1:0",
+    workers: Annotated[
+        int, typer.Option(help="Workers of the cluster; it serves once so many have joined.", min=1, max=512)
+    ] = 1,
     status_interval: Annotated[
         float, typer.Option(help="Report counters as JSON this often, in seconds; 0: never.", min=0)
     ] = 0.0,
     prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
-    transport: TransportOption = Transport.auto,
+    transport: TransportOption = "auto",
 ) -> int:
     """Run one balancer until SIGTERM.
 
     It prints a line of JSON with its addresses when it listens, and logs to standard error.
 
-    [dim]$ ringmill balancer --listen 127.0.0.1:7400 --link 127.0.0.1:7401[/dim]
+    [dim]$ ringmill balancer --listen 127.0.0.1:7400 --link 127.0.0.1:7401 --workers 3[/dim]
     """
     process.begin()
     _log_to_stderr()
@@ -88,6 +83,7 @@ def balancer(
         BalancerConfig(
             listen=listen,
             link=link,
+            expected_workers=workers,
             status_interval_s=status_interval,
             prometheus_port=prometheus_port,
             transport=transport,

@@ -12,7 +12,7 @@ import typer
 from ringmill.cli import console, process
 from ringmill.cli.children import Line
 from ringmill.cli.cluster import Cluster, ClusterConfig
-from ringmill.cli.commands.serve import Transport, TransportOption
+from ringmill.cli.commands.serve import TransportOption
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -29,7 +29,7 @@ def up(
         str, typer.Option(help="Public address to bind; keep it private, gRPC is not an edge.")
     ] = "127.0.0.1",
     pin: Annotated[bool, typer.Option(help="Give each worker its own core where there are enough.")] = True,
-    transport: TransportOption = Transport.auto,
+    transport: TransportOption = "auto",
 ) -> int:
     """Serve the pipelines of a file on this machine: one balancer, some workers, one address.
 
