@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from types import CellType, FunctionType
 from typing import Any
 
-import numpy as np
 from numba import types
 from numba.core.errors import TypingError
-from numba.extending import overload
+from numba.extending import intrinsic
 
 from ringmill.core.jit import kernel_part
 from ringmill.engine.plan import Kind
@@ -22,7 +21,11 @@ MISMATCH = "ringmill:"
 def link(function: FunctionType, values: Mapping[str, Any], defaults: tuple[Any, ...]) -> Callable[..., Any]:
     """The function with these values for its globals, closed-over names and defaults, whatever becomes of those."""
     code = function.__code__
-    space = {"__builtins__": __builtins__, "__name__": function.__module__, **values}
+    space = {
+        "__builtins__": __builtins__,
+        "__name__": __name__,
+        **values,
+    }  # Numba's cache imports the module of that name
     closure = tuple(CellType(values[name]) for name in code.co_freevars)
     linked = FunctionType(code, space, function.__name__, defaults, closure)
     return kernel_part(linked)
@@ -33,7 +36,7 @@ def tuple_maker(cls: Any, fields: Mapping[str, tuple[Kind, bool] | None]) -> Cal
     arguments = [f"{name}=default_{name}" if name in cls._field_defaults else name for name in cls._fields]
     built = ", ".join(f'{converter_name(fields.get(name))}({name}, "{name}")' for name in cls._fields)
     source = f"def make({', '.join(arguments)}):\n    return cls({built})\n"
-    space: dict[str, Any] = {"cls": cls, **CONVERTERS}
+    space: dict[str, Any] = {"__name__": __name__, "cls": cls, **CONVERTERS}
     space |= {f"default_{name}": value for name, value in cls._field_defaults.items()}
     exec(source, space)  # names come from a NamedTuple class, which admits identifiers only
     return kernel_part(space["make"])
@@ -44,45 +47,6 @@ def converter_name(parsed: tuple[Kind, bool] | None) -> str:
     return "as_is" if parsed is None else f"as_{parsed[0].name.lower()}"
 
 
-def as_double(value: Any, name: str) -> float:
-    """A float; whole numbers widen."""
-    raise NotImplementedError("compiled code only")
-
-
-def as_integer(value: Any, name: str) -> int:
-    """A signed 64-bit integer."""
-    raise NotImplementedError("compiled code only")
-
-
-def as_bool(value: Any, name: str) -> bool:
-    """A bool."""
-    raise NotImplementedError("compiled code only")
-
-
-def as_label(value: Any, name: str) -> np.uint64:
-    """A label's hash."""
-    raise NotImplementedError("compiled code only")
-
-
-def as_is(value: Any, name: str) -> Any:
-    """Whatever it is."""
-    raise NotImplementedError("compiled code only")
-
-
-CONVERTERS: dict[str, Any] = {
-    "as_double": as_double,
-    "as_integer": as_integer,
-    "as_bool": as_bool,
-    "as_label": as_label,
-    "as_is": as_is,
-}
-
-
-def _mismatch(name: Any, value: Any, declared: str, instead: str) -> TypingError:
-    text = getattr(name, "literal_value", "") or "the result"
-    return TypingError(f"{MISMATCH}{text} is declared {declared} but is {spoken(value)}: {instead}")
-
-
 def spoken(value: Any) -> str:
     """A compiler's type in the words of a user."""
     if isinstance(value, types.Optional):
@@ -90,52 +54,52 @@ def spoken(value: Any) -> str:
     if value == types.uint64:
         return "a label"
     known = {types.Boolean: "a bool", types.Integer: "an int", types.Float: "a float", types.NoneType: "None"}
-    known |= {
-        types.UnicodeType: "a text",
-        types.BaseTuple: "a tuple",
-        types.Array: "an array",
-        types.Record: "a record",
-    }
-    for kind, words in known.items():
-        if isinstance(value, kind):
-            return words
-    return f"a {value}"
+    known |= {types.UnicodeType: "a text", types.StringLiteral: "a text", types.BaseTuple: "a tuple"}
+    known |= {types.Array: "an array", types.Record: "a record"}
+    return next((words for kind, words in known.items() if isinstance(value, kind)), f"a {value}")
 
 
-# An overload's parameters must be those of the function it stands for, whether it uses them or not.
+def _converter(result: Any, declared: str, accepted: tuple[type, ...], instead: str) -> Any:
+    """A primitive `convert(value, name)` that types the value as declared, and does not compile where it may not."""
+
+    @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]  # Numba has no types
+    def convert(_context: Any, value: Any, name: Any) -> Any:
+        is_label = value == types.uint64
+        if not isinstance(value, accepted) or is_label != (result == types.uint64):
+            text = getattr(name, "literal_value", "the result")
+            raise TypingError(f"{MISMATCH}{text} is declared {declared} but is {spoken(value)}: {instead}")
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return context.cast(builder, arguments[0], signature.args[0], result)
+
+        return result(value, name), codegen
+
+    return convert
 
 
-@overload(as_double)
-def _as_double(value: Any, name: Any) -> Any:
-    if isinstance(value, types.Float) or (isinstance(value, types.Integer) and value != types.uint64):
-        return lambda value, name: np.float64(value)  # noqa: ARG005  # see above
-    is_none = isinstance(value, (types.NoneType, types.Optional))
-    raise _mismatch(name, value, "float", "write math.nan for no value" if is_none else "change one of them")
+@intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+def as_is(_context: Any, value: Any, name: Any) -> Any:
+    """The value, of whatever type."""
+    return value(value, name), lambda _context, _builder, _signature, arguments: arguments[0]
 
 
-@overload(as_integer)
-def _as_integer(value: Any, name: Any) -> Any:
-    if isinstance(value, types.Integer) and value != types.uint64:
-        return lambda value, name: np.int64(value)  # noqa: ARG005  # see above
-    raise _mismatch(name, value, "int", "write int(...), which drops the fraction, or declare it float")
-
-
-@overload(as_bool)
-def _as_bool(value: Any, name: Any) -> Any:
-    if isinstance(value, types.Boolean):
-        return lambda value, name: value  # noqa: ARG005  # see above
-    raise _mismatch(name, value, "bool", "write a comparison, such as value != 0")
-
-
-@overload(as_label)
-def _as_label(value: Any, name: Any) -> Any:
-    if value == types.uint64:
-        return lambda value, name: value  # noqa: ARG005  # see above
-    raise _mismatch(
-        name, value, "Label", 'return a label of the event, or one declared by label("...") at module level'
-    )
-
-
-@overload(as_is)
-def _as_is(value: Any, name: Any) -> Any:  # noqa: ARG001  # see above
-    return lambda value, name: value  # noqa: ARG005  # see above
+CONVERTERS: dict[str, Any] = {
+    "as_double": _converter(
+        types.float64,
+        "float",
+        (types.Float, types.Integer),
+        "convert it with float(...), or write math.nan for no value",
+    ),
+    "as_integer": _converter(
+        types.int64, "int", (types.Integer,), "write int(...), which drops the fraction, or declare it float"
+    ),
+    "as_bool": _converter(types.boolean, "bool", (types.Boolean,), "write a comparison, such as value != 0"),
+    "as_label": _converter(
+        types.uint64,
+        "Label",
+        (types.Integer,),
+        'return a label of the event, or one that label("...") declares at module level',
+    ),
+    "as_is": as_is,
+}
+"""What gives an output its declared type: by name, as generated code calls them."""

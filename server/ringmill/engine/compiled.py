@@ -1,0 +1,205 @@
+"""Compiles a plan: decoder, fused kernel and encoder, each with one explicit signature, cached by digest."""
+
+import hashlib
+import os
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+from numba.core import event as compiler_event
+from numba.core.errors import NumbaError
+
+from ringmill.core.codec.decoder import DECODE, EVENTS, INTEGERS, LABELS, VALUES, build_decoder
+from ringmill.core.codec.encoder import ENCODE, build_encoder
+from ringmill.core.codec.layout import LABEL_BYTES_MAX, FieldRules, event_layout
+from ringmill.core.columns import Shape
+from ringmill.core.errors import Reason
+from ringmill.core.hashing import PARTITIONS
+from ringmill.core.jit import cache_folder, compile_kernel, kernel, kernel_part
+from ringmill.core.memory import MESSAGE, SCRATCH
+from ringmill.engine.diagnose import check_states, explain
+from ringmill.engine.fuse import WHOLE, Source, array_of, column_shape, write_source
+from ringmill.engine.labels import FULL, LabelStore, intern, lookup
+from ringmill.engine.link import CONVERTERS
+from ringmill.engine.plan import Field, Kind, Plan
+from ringmill.engine.lookup import PREFETCH_BLOCK, find_or_insert, prefetch_index, prefetch_row, remove_newest
+from ringmill.engine.table import Table, row_dtype
+from ringmill.v1.processing_pb2 import ProcessRequest
+
+_TAG_BYTES_MAX = 6
+"""Of a field's tag and length in a response."""
+
+BLOCK_MIN = 4
+"""Fewer events than this are not worth fetching ahead for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPipeline:
+    """A pipeline as machine code, and the shapes of what it works on."""
+
+    plan: Plan
+    partitions: int
+    shape: Shape
+    rules: FieldRules
+    row_dtype: np.dtype[Any]
+    template: npt.NDArray[Any]
+    """row_dtype[1]: a new key's row."""
+    decode: Callable[..., tuple[int, int]]
+    apply: Callable[..., int]
+    encode: Callable[..., int]
+    compile_s: float
+    """Seconds spent compiling; 0.0 when all came from the cache."""
+
+    @property
+    def digest(self) -> str:
+        """The plan's digest."""
+        return self.plan.digest
+
+    @property
+    def outcome_bytes_max(self) -> int:
+        """Bytes of the largest outcome that is no rejection, its tag and length included."""
+        numbers = 8 * (self.shape.out_values + self.shape.out_integers) + 2 * _TAG_BYTES_MAX
+        return _TAG_BYTES_MAX + numbers + self.shape.out_labels * (_TAG_BYTES_MAX + LABEL_BYTES_MAX)
+
+    @property
+    def cold(self) -> bool:
+        """Whether anything had to be compiled."""
+        return self.compile_s > 0.0
+
+
+def compile_pipeline(plan: Plan, partitions: int = PARTITIONS, folder: Path | None = None) -> CompiledPipeline:
+    """Compiles a plan, or loads it from the cache. Raises RingmillError with the user's line where types do not fit.
+
+    folder: where the machine code is cached; by default a folder of the user's own, named by the digest.
+    """
+    source = write_source(plan)
+    folder = folder or cache_folder(hashlib.sha256((plan.digest + source.text).encode()).hexdigest())
+    row = row_dtype([(step.name, step.state) for step in plan.steps])
+    rules, shape = field_rules(plan), column_shape(plan)
+    spent: list[float] = []
+    with compiler_event.install_timer("numba:compile", spent.append):
+        decode = build_decoder(event_layout(ProcessRequest.DESCRIPTOR), rules, folder)
+        compile_kernel(decode, [DECODE])
+        apply = _compile_apply(plan, source, row, folder)
+        encode = build_encoder(shape, folder)
+        compile_kernel(encode, [ENCODE])
+    return CompiledPipeline(
+        plan=plan,
+        partitions=partitions,
+        shape=shape,
+        rules=rules,
+        row_dtype=row,
+        template=_template(plan, row),
+        decode=decode,
+        apply=apply,
+        encode=encode,
+        compile_s=sum(spent),
+    )
+
+
+def field_rules(plan: Plan) -> FieldRules:
+    """What the decoder checks of an event's arrays."""
+    values = [field for field in plan.fields if array_of(field) == "values"]
+    labels = [field for field in plan.fields if array_of(field) == "labels"]
+    integers = [field for field in plan.fields if array_of(field) == "integers"]
+    return FieldRules(
+        values=len(values),
+        values_required=_required(values),
+        value_defaults=tuple(float(field.default or 0.0) for field in values),
+        nullable=tuple(field.nullable for field in values),
+        labels=len(labels),
+        labels_required=_required(labels),
+        integers=len(integers),
+        integers_required=_required(integers),
+        integer_defaults=tuple(int(field.default or 0) for field in integers),
+        bools=tuple(field.kind is Kind.BOOL for field in integers),
+        uses_time=plan.uses_time,
+    )
+
+
+def _required(fields: list[Field]) -> int:
+    return sum(field.default is None for field in fields)
+
+
+def _template(plan: Plan, row: np.dtype[Any]) -> npt.NDArray[Any]:
+    template = np.zeros(1, row)
+    for step in plan.steps:
+        template[step.name] = np.frombuffer(step.initial, step.state)
+    return template
+
+
+def _compile_apply(plan: Plan, source: Source, row: np.dtype[Any], folder: Path) -> Callable[..., int]:
+    path = _written(folder / "fused.py", source.text)
+    space = _names(plan, source, row)
+    exec(compile(source.text, path, "exec"), space)  # our own generator's text; every name in it was checked
+    # The generated code proves its indexes: rows by the table, columns by the plan, events by `Engine`. Numba's
+    # `steps` is a part: it has no cache entry of its own.
+    space["steps"] = kernel_part(space["steps"])
+    apply: Callable[..., int] = kernel(boundscheck=False, allocates=False, folder=folder)(space["apply"])
+    signature = _signature(row)
+    try:
+        compile_kernel(apply, [signature])
+    except NumbaError as problem:
+        raise explain(plan, event_class(plan), problem) from problem
+    check_states(plan)
+    return apply
+
+
+def _signature(row: np.dtype[Any]) -> Any:
+    rows = types.Array(numba.from_dtype(row), 1, "C")
+    table = numba.typeof(Table.allocate(row, np.zeros(1, row), partitions=1, keys_max=1, heap_bytes=1).arrays)
+    store = numba.typeof(LabelStore(partitions=1, labels_max=1, heap_bytes=1).arrays)
+    columns = (EVENTS, VALUES, LABELS, INTEGERS, VALUES, LABELS, INTEGERS)
+    return types.int64(types.int64, MESSAGE, *columns, SCRATCH, rows, table, store)
+
+
+def event_class(plan: Plan) -> Any:
+    """What kernels see of an event: a tuple of its time, its key's hash and its fields."""
+    return namedtuple("Event", ["time_us", "key", *(field.name for field in plan.fields)])
+
+
+def _names(plan: Plan, source: Source, row: np.dtype[Any]) -> dict[str, Any]:
+    """What the generated source refers to."""
+    return {
+        "__name__": __name__,  # Numba's cache imports the module of that name
+        "np": np,
+        "isinf": np.isinf,
+        "isfinite": np.isfinite,
+        "Event": event_class(plan),
+        "find_or_insert": find_or_insert,
+        "prefetch_index": prefetch_index,
+        "prefetch_row": prefetch_row,
+        "remove_newest": remove_newest,
+        "intern": intern,
+        "lookup": lookup,
+        "BLOCK": PREFETCH_BLOCK,
+        "BLOCK_MIN": BLOCK_MIN,
+        "ROW_BYTES": row.itemsize,
+        "UNAVAILABLE": int(Reason.UNAVAILABLE),
+        "OVERLOADED": int(Reason.OVERLOADED),
+        "LABELS_FULL": FULL,
+        "LABELS_INVALID": int(Reason.LABELS_INVALID),
+        "OPERATOR_FAILED": int(Reason.OPERATOR_FAILED),
+        **CONVERTERS,
+        **{f"step_{number}": step.function for number, step in enumerate(plan.steps)},
+        **source.constants,
+    }
+
+
+def _written(path: Path, text: str) -> str:
+    """Writes a generated file once: Numba takes one with a new time stamp for changed, even if the text is the same."""
+    if not path.exists():
+        scratch = path.with_suffix(f".{os.getpid()}.tmp")
+        scratch.write_text(text)
+        try:
+            os.link(scratch, path)
+        except FileExistsError:
+            pass
+        scratch.unlink()
+    return str(path)

@@ -1,0 +1,236 @@
+"""Writes the source of a pipeline's fused kernel: one loop over a batch that finds each key's row and runs all steps.
+
+    apply     for each block of events: fetch index lines, fetch rows, then event by event:
+                  refuse what is not owned; find or append the key's row; keep a copy of it; run `steps`;
+                  on failure put the copy back, or take the new row away, and mark the event OPERATOR_FAILED
+    steps     one event: fields and earlier outputs in variables, one call for each step, outputs checked and stored
+
+The operators themselves are compiled with bounds checks and inlined by LLVM. The source is written to the cache folder,
+where errors and profilers can show it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ringmill.core.columns import Shape
+from ringmill.engine.link import converter_name
+from ringmill.engine.plan import Constant, Field, Kind, Plan, Read, StepPlan, label_hash
+
+WHOLE = (Kind.INTEGER, Kind.BOOL)
+"""The kinds that travel as integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Generated code, and the values that it names in capitals."""
+
+    text: str
+    constants: dict[str, Any]
+
+
+def column_shape(plan: Plan) -> Shape:
+    """How many columns of each kind the pipeline reads and writes."""
+    fields, outputs = plan.fields, plan.outputs
+    return Shape(
+        values=_count(fields, Kind.DOUBLE),
+        labels=_count(fields, Kind.LABEL),
+        integers=_count(fields, *WHOLE),
+        out_values=_count(outputs, Kind.DOUBLE),
+        out_labels=_count(outputs, Kind.LABEL),
+        out_integers=_count(outputs, *WHOLE),
+    )
+
+
+def _count(fields: tuple[Field, ...], *kinds: Kind) -> int:
+    return sum(field.kind in kinds for field in fields)
+
+
+def columns_of(fields: tuple[Field, ...]) -> Iterator[tuple[Field, int]]:
+    """Each field with its column in the array of its kind."""
+    used = {"values": 0, "labels": 0, "integers": 0}
+    for field in fields:
+        array = array_of(field)
+        yield field, used[array]
+        used[array] += 1
+
+
+def array_of(field: Field) -> str:
+    """The array that carries a field: values, labels or integers."""
+    return {Kind.DOUBLE: "values", Kind.LABEL: "labels"}.get(field.kind, "integers")
+
+
+def write_source(plan: Plan) -> Source:
+    """The source of `steps` and `apply`."""
+    constants: dict[str, Any] = {}
+    body = [*_load_fields(plan, constants), *_run_steps(plan, constants), "return True"]
+    lines = ["# Generated from a pipeline's steps.", "", ""]
+    lines += [f"def steps({_STEPS_PARAMETERS}):", *(f"    {line}" for line in body), "", ""]
+    return Source("\n".join(lines) + _write_apply(plan), constants)
+
+
+def returns_labels(plan: Plan) -> bool:
+    """Whether some output is a label: only then must the labels that come in be kept."""
+    return any(output.kind is Kind.LABEL for output in plan.outputs)
+
+
+def _write_apply(plan: Plan) -> str:
+    shape = column_shape(plan)
+    keep = _KEEP_LABELS if returns_labels(plan) and shape.labels else ""
+    return _APPLY.replace("            # keep labels\n", keep)
+
+
+_STEPS_PARAMETERS = "i, row, partition, store, events, values, labels, integers, out_values, out_labels, out_integers"
+
+_KEEP_LABELS = """\
+            for column in range(labels.shape[1]):
+                label = labels[i, column]
+                kept = intern(
+                    store, partition, label.hash, buffer, np.int64(label.start), np.int64(label.length)
+                )
+                if kept < 0:
+                    event.reason = OVERLOADED if kept == LABELS_FULL else LABELS_INVALID
+            if event.reason != 0:
+                rejected += 1
+                continue
+"""
+
+_APPLY = f"""\
+def apply(
+    count, buffer, events, values, labels, integers, out_values, out_labels, out_integers, owned, backup, table, store
+):
+    segments, rows = table.segments, table.rows
+    rejected = 0
+    for first in range(0, count, BLOCK):
+        last = min(first + BLOCK, count)
+        if last - first >= BLOCK_MIN:
+            for i in range(first, last):
+                if events[i].reason == 0:
+                    prefetch_index(table, np.int64(events[i].partition), events[i].hash)
+            for i in range(first, last):
+                if events[i].reason == 0:
+                    prefetch_row(table, np.int64(events[i].partition), events[i].hash, ROW_BYTES)
+        for i in range(first, last):
+            event = events[i]
+            if event.reason != 0:
+                rejected += 1
+                continue
+            partition = np.int64(event.partition)
+            if owned[partition] == 0:
+                event.reason = UNAVAILABLE
+                rejected += 1
+                continue
+            # keep labels
+            before = segments[partition].count
+            index = find_or_insert(
+                table, partition, event.hash, buffer, np.int64(event.key_start), np.int64(event.key_length)
+            )
+            if index < 0:
+                event.reason = OVERLOADED
+                rejected += 1
+                continue
+            row = rows[index]
+            backup[0] = row
+            good = False
+            try:
+                good = steps({_STEPS_PARAMETERS})
+            except Exception:
+                good = False
+            if good:
+                if event.time_us > row.time_us:
+                    row.time_us = event.time_us
+                continue
+            rows[index] = backup[0]
+            if segments[partition].count != before:
+                remove_newest(table, partition, event.hash)
+            event.reason = OPERATOR_FAILED
+            rejected += 1
+    return rejected
+"""
+
+
+def _load_fields(plan: Plan, constants: dict[str, Any]) -> Iterator[str]:
+    names = []
+    for field, column in columns_of(plan.fields):
+        names.append(_variable(field.name))
+        match field.kind:
+            case Kind.DOUBLE:
+                yield f"{names[-1]} = values[i, {column}]"
+            case Kind.INTEGER:
+                yield f"{names[-1]} = integers[i, {column}]"
+            case Kind.BOOL:
+                yield f"{names[-1]} = integers[i, {column}] != 0"
+            case Kind.LABEL:
+                yield f"{names[-1]} = labels[i, {column}].hash"
+                if field.default:
+                    constants[f"DEFAULT_{field.name}"] = np.uint64(label_hash(str(field.default)))
+                    yield f"if {names[-1]} == 0:"
+                    yield f"    {names[-1]} = DEFAULT_{field.name}"
+    yield f"event = Event({', '.join(('events[i].time_us', 'events[i].hash', *names))})"
+
+
+def _variable(name: str) -> str:
+    """A name of the plan as a variable. A name has one dot at most, so different names stay different."""
+    return f"x_{name.partition('.')[0].count('_')}_{name.replace('.', '__')}"
+
+
+def _run_steps(plan: Plan, constants: dict[str, Any]) -> Iterator[str]:
+    kinds = {field.name: field.kind for field in (*plan.fields, *plan.outputs)}
+    columns = {field.name: column for field, column in columns_of(plan.outputs)}
+    for number, step in enumerate(plan.steps):
+        arguments = [
+            _argument(step, position, argument, kinds, constants) for position, argument in enumerate(step.arguments)
+        ]
+        call = f"step_{number}({', '.join((f'row.{step.name}', 'event', *arguments))})"
+        if not step.outputs:
+            yield call
+            continue
+        yield f"result = {call}" if step.is_tuple else f"result_{number} = {call}"
+        for position, output in enumerate(step.outputs):
+            result = f"result[{position}]" if step.is_tuple else f"result_{number}"
+            yield from _store(output, columns[output.name], result)
+
+
+def _argument(
+    step: StepPlan, position: int, argument: Read | Constant, kinds: dict[str, Kind], constants: dict[str, Any]
+) -> str:
+    if isinstance(argument, Read):
+        name = _variable(argument.name)
+        return name if kinds[argument.name] is Kind.DOUBLE else f"float({name})"
+    name = f"PARAMETER_{step.name}_{position}"
+    constants[name] = compiled_constant(argument)
+    return name
+
+
+def compiled_constant(constant: Constant) -> Any:
+    """A parameter as the compiler gets it."""
+    match constant.kind:
+        case Kind.DOUBLE:
+            return float(constant.value)
+        case Kind.INTEGER:
+            return np.int64(constant.value)
+        case Kind.BOOL:
+            return bool(constant.value)
+        case Kind.LABEL:
+            return np.uint64(label_hash(str(constant.value)))
+
+
+def _store(output: Field, column: int, result: str) -> Iterator[str]:
+    name = _variable(output.name)
+    yield f'{name} = {converter_name((output.kind, output.nullable))}({result}, "{output.name}")'
+    match output.kind:
+        case Kind.DOUBLE:
+            yield f"if {'isinf' if output.nullable else 'not isfinite'}({name}):"
+            yield "    return False"
+            yield f"out_values[i, {column}] = {name}"
+        case Kind.INTEGER | Kind.BOOL:
+            yield f"out_integers[i, {column}] = {name}"
+        case Kind.LABEL:
+            yield f"start, length = lookup(store, partition, {name})"
+            yield "if start < 0:"
+            yield "    return False"
+            yield f"label = out_labels[i, {column}]"
+            yield f"label.hash, label.start, label.length = {name}, start, length"

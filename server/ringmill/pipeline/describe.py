@@ -1,0 +1,41 @@
+"""What clients are told of a pipeline."""
+
+from ringmill.engine.plan import Field, Plan
+from ringmill.v1 import processing_pb2 as pb
+
+
+def describe(plan: Plan) -> pb.DescribePipelineResponse:
+    """The pipeline's fields, outputs and state in the contract's words; names of a state are `step.field`."""
+    state = [
+        _state_field(step.name, field, part)
+        for step in plan.steps
+        for field in step.state_fields
+        for part in _parts(field)
+    ]
+    return pb.DescribePipelineResponse(
+        version=plan.version,
+        digest=plan.digest,
+        fields=[_field(field) for field in plan.fields],
+        outputs=[_field(field) for field in plan.outputs],
+        state=state,
+        uses_time=plan.uses_time,
+    )
+
+
+def _field(field: Field) -> pb.Field:
+    return pb.Field(
+        name=field.name,
+        kind=pb.FieldKind.ValueType(field.kind),
+        nullable=field.nullable,
+        has_default=field.default is not None,
+    )
+
+
+def _parts(field: Field) -> list[str]:
+    """A single value has one part without a name, an array one for each element."""
+    return [f"[{index}]" for index in range(field.length)] if field.length else [""]
+
+
+def _state_field(step: str, field: Field, part: str) -> pb.Field:
+    kind = pb.FieldKind.ValueType(field.kind)
+    return pb.Field(name=f"{step}.{field.name}{part}", kind=kind, nullable=kind == pb.FIELD_KIND_DOUBLE)
