@@ -1,5 +1,6 @@
 """Clients of a Ringmill server: `Client` blocks, `AsyncClient` awaits; both take and give NumPy arrays and frames."""
 
+from ringmill.client.aio import AsyncClient
 from ringmill.client.blocking import Client, EventStream
 from ringmill.client.columns import EventColumns
 from ringmill.client.errors import ClientError, ProcessError, RejectedError
@@ -11,6 +12,7 @@ from ringmill.core.errors import Code, Reason
 from ringmill.transport.api import ClientTls
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "ClientError",
     "ClientTls",
