@@ -70,7 +70,7 @@ def _write_rejection(
     detail_ranges: npt.NDArray[np.int64],
     tags: tuple[int, int, int, int],
 ) -> int:
-    """Writes Outcome{rejection{reason, detail}} and returns the next offset, or -1. Rejections are rare: not inlined."""
+    """Writes Outcome{rejection{reason, detail}} and returns the next offset, or -1. Not inlined: it is rare."""
     outcomes_tag, rejection_tag, reason_tag, detail_tag = tags
     detail_start = 0
     detail_stop = 0
