@@ -11,7 +11,7 @@ the stream ends, because a refusal would claim that nothing was applied.
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ringmill.balancer.answers import DEADLINE, UNAVAILABLE, all_refused, empty, merged, routed
 from ringmill.balancer.batch import Batch, Part
@@ -19,12 +19,10 @@ from ringmill.balancer.outbox import Outbox
 from ringmill.core.agreement import Agreement, Served, StreamLimits, parse_head
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.maglev import NOBODY, Table
+from ringmill.core.split import Splitter
 from ringmill.core.view import View
 from ringmill.telemetry.counts import Counts
 from ringmill.v1.processing_pb2 import ProcessRequest
-
-if TYPE_CHECKING:
-    from ringmill.core.split import Splitter
 
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
@@ -113,7 +111,7 @@ class Router:
     Every method is an input and adds to `effects`, which the caller performs in order and clears.
     """
 
-    def __init__(self, splitter: "Splitter", view: View, limits: RouterLimits) -> None:
+    def __init__(self, splitter: Splitter, view: View, limits: RouterLimits) -> None:
         self.effects: list[Effect] = []
         self._splitter = splitter
         self._limits = limits
