@@ -42,16 +42,12 @@ def alarm(source: str, *, above: float | None = None, below: float | None = None
     if above is not None and below is None:
         limit, clear = _checked(place, "above", above, clear)
         if clear > limit:
-            raise wrong(
-                place, f"alarm(above={above}, clear={clear}): clear lies above the alarm: write at most {above}"
-            )
+            raise wrong(place, f"alarm(above={above}, clear={clear}): clear lies above: write at most {above}")
         return _alarm_above(source, above=limit, clear=clear)
     if below is not None and above is None:
         limit, clear = _checked(place, "below", below, clear)
         if clear < limit:
-            raise wrong(
-                place, f"alarm(below={below}, clear={clear}): clear lies below the alarm: write at least {below}"
-            )
+            raise wrong(place, f"alarm(below={below}, clear={clear}): clear lies below: write at least {below}")
         return _alarm_below(source, below=limit, clear=clear)
     raise wrong(place, "alarm() takes above or below: write one, as in above=3.0, clear=2.0")
 

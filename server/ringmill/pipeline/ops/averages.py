@@ -33,7 +33,7 @@ def _mean(state: Averaged, event: Event, source: Input) -> float | None:
 def mean(source: str) -> Step:
     """The mean of the key's values so far; NaN before the first; a missing value repeats it. State: 16 bytes.
 
-    Updated by the difference from the mean, not from a sum, so it neither overflows nor loses small values to a large sum.
+    Updated by the difference from the mean, not from a sum: it neither overflows nor loses small values to a large sum.
     Source: Welford, "Note on a method for calculating corrected sums of squares and products", Technometrics 4 (1962).
     """
     return _mean(source)
@@ -120,15 +120,15 @@ def ewma(source: str, alpha: float | None = None, half_life: float | None = None
     `ewm(alpha=alpha, adjust=False, ignore_na=True).mean()`.
     """
     place = caller()
-    if (alpha is None) == (half_life is None):
-        raise wrong(place, "ewma() takes alpha or half_life: write one, as in alpha=0.1")
-    if half_life is not None:
+    if alpha is not None and half_life is None:
+        if not _is_number(alpha) or not 0 < alpha <= 1:
+            raise wrong(place, f"ewma(alpha={alpha!r}): write a number above 0 and at most 1, as in alpha=0.1")
+        return _ewma(source, alpha=float(alpha))
+    if half_life is not None and alpha is None:
         if not _is_number(half_life) or not 0 < half_life < math.inf:
             raise wrong(place, f"ewma(half_life={half_life!r}): write a number of values above 0, as in half_life=10")
-        alpha = -math.expm1(-math.log(2.0) / half_life)
-    elif not _is_number(alpha) or not 0 < alpha <= 1:
-        raise wrong(place, f"ewma(alpha={alpha!r}): write a number above 0 and at most 1, as in alpha=0.1")
-    return _ewma(source, alpha=alpha)
+        return _ewma(source, alpha=-math.expm1(-math.log(2.0) / half_life))
+    raise wrong(place, "ewma() takes alpha or half_life: write one, as in alpha=0.1")
 
 
 def _checked_ddof(operator_name: str, ddof: object) -> int:

@@ -43,7 +43,7 @@ def lag(source: str, n: int = 1) -> Step:
 
     @operator
     def _lag(state: Kept, event: Event, source: Input) -> float | None:
-        value = state.values[state.oldest]
+        value: float = state.values[state.oldest]
         state.values[state.oldest] = source
         state.oldest += 1
         if state.oldest == len(state.values):

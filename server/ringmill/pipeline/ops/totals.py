@@ -105,6 +105,8 @@ def rate(half_life_s: float = 60.0) -> Step:
     NaN until two events have different times. State: 24 bytes. Needs event times.
     Source: Cormode, Korn, Tirthapura, "Exponentially decayed aggregates on data streams", ICDE 2008.
     """
-    if isinstance(half_life_s, bool) or not isinstance(half_life_s, (int, float)) or not half_life_s > 0:
-        raise wrong(caller(), f"rate(half_life_s={half_life_s!r}): write seconds above 0, as in half_life_s=60.0")
+    if isinstance(half_life_s, bool) or not isinstance(half_life_s, (int, float)) or not half_life_s >= 1e-6:
+        raise wrong(
+            caller(), f"rate(half_life_s={half_life_s!r}): write seconds, at least 0.000001, as in half_life_s=60.0"
+        )
     return _rate(half_life_s=float(half_life_s))
