@@ -24,11 +24,11 @@ from ringmill.core.hashing import PARTITIONS
 from ringmill.core.jit import cache_folder, compile_kernel, kernel, kernel_part
 from ringmill.core.memory import MESSAGE, SCRATCH
 from ringmill.engine.diagnose import check_states, explain
-from ringmill.engine.fuse import WHOLE, Source, array_of, column_shape, write_source
+from ringmill.engine.fuse import Source, array_of, column_shape, write_source
 from ringmill.engine.labels import FULL, LabelStore, intern, lookup
 from ringmill.engine.link import CONVERTERS
-from ringmill.engine.plan import Field, Kind, Plan
 from ringmill.engine.lookup import PREFETCH_BLOCK, find_or_insert, prefetch_index, prefetch_row, remove_newest
+from ringmill.engine.plan import Field, Kind, Plan
 from ringmill.engine.table import Table, row_dtype
 from ringmill.v1.processing_pb2 import ProcessRequest
 

@@ -9,7 +9,6 @@ The operators themselves are compiled with bounds checks and inlined by LLVM. Th
 where errors and profilers can show it.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,6 @@
 """What users import to define pipelines: typed classes for events and states, operators, and their order."""
 
+from ringmill.pipeline import ops
 from ringmill.pipeline.fields import Array, Event, Input, Label, State, array, label
 from ringmill.pipeline.load import load_pipelines
 from ringmill.pipeline.operators import Operator, Step, operator

@@ -70,7 +70,7 @@ def _columns(declared: tuple[Field, ...], given: Mapping[str, Any], count: int) 
         if field_.name not in given and field_.default is None:
             raise _invalid(f"{field_.name} is missing: it has no default")
         values = given.get(field_.name)
-        column = [field_.default] * count if values is None else [_plain(field_, value) for value in values]
+        column = [_plain(field_, value) for value in ([field_.default] * count if values is None else values)]
         if len(column) != count:
             raise _invalid(f"{field_.name} has {len(column)} values for {count} keys")
         columns[array_of(field_)].append(column)
