@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ringmill.cli.mapping import arrow_types, fields_of, keys_of, make_mapping, parse_assignments, times_of
+from ringmill.cli.feed.mapping import arrow_types, fields_of, keys_of, make_mapping, parse_assignments, times_of
 from ringmill.client.schema import BOOL, DOUBLE, INTEGER, LABEL, Schema
 from ringmill.core.errors import RingmillError
 from ringmill.v1 import processing_pb2 as pb

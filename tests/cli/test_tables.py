@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ringmill.cli.tables import PIECE_ROWS, open_sink, open_source
+from ringmill.cli.feed.tables import PIECE_ROWS, open_sink, open_source
 from ringmill.core.errors import RingmillError
 
 FRAME = pd.DataFrame({"key": ["ada", "bob", "007"], "amount": [1.5, None, 3.0], "note": ["a", "b,c", None]})

@@ -1,23 +1,11 @@
 """`ringmill send`: streams a table through a pipeline."""
 
-import contextlib
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from ringmill.cli import console, process
-from ringmill.cli.mapping import Mapping, arrow_types, fields_of, keys_of, make_mapping, parse_assignments, times_of
-from ringmill.cli.progress import progress
-from ringmill.cli.tables import FileSink, Source, open_sink, open_source
-from ringmill.core.errors import Code, RingmillError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ringmill.client import Client, Result
+from ringmill.cli import process
 
 
 def send(
@@ -51,79 +39,14 @@ def send(
     [dim]$ ringmill send rides.csv.gz --pipeline rides --key city --key zone --time-unit s --out results.csv[/dim]
     """
     process.begin()
+    from ringmill.cli.feed.mapping import make_mapping, parse_assignments
+    from ringmill.cli.feed.run import show, stream
+    from ringmill.cli.feed.tables import open_source
     from ringmill.client import Client
 
     assigned = parse_assignments(fields or [])
     source = open_source(file)
     with Client(to, pipeline, producer=producer, batch_events_max=batch) as client:
         mapping = make_mapping(file, source.columns, client.schema, key or (), time_column, assigned, time_unit)
-        with open_sink(out) if out else contextlib.nullcontext() as sink:
-            summary = _stream(client, source, mapping, sink, file.name)
-    _show(summary, out)
+        show(stream(client, source, mapping, out, file.name), out)
     return 0
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run of `send` came to."""
-
-    events: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    took_s: float = 0.0
-    """Time spent in sending and waiting, the reading of the file left out."""
-
-    def add(self, got: "Result", took_s: float) -> None:
-        """Counts one piece."""
-        import numpy as np
-
-        self.events += len(got)
-        self.rejected += got.rejected
-        self.took_s += took_s
-        if got.rejected:
-            names, counts = np.unique(got.rejection[~got.applied].astype(str), return_counts=True)
-            for name, count in zip(names.tolist(), counts.tolist(), strict=True):
-                self.reasons[name] = self.reasons.get(name, 0) + count
-
-
-def _stream(client: "Client", source: Source, mapping: Mapping, sink: FileSink | None, name: str) -> Summary:
-    summary = Summary()
-    with progress(name, source.total) as advance:
-        for piece in source.pieces(mapping.columns, arrow_types(mapping, client.schema)):
-            keys, times = keys_of(mapping, piece), times_of(mapping, piece)
-            began_s = time.perf_counter()
-            try:
-                got = client.process(keys, times, **fields_of(mapping, piece))
-            except (TypeError, ValueError) as problem:
-                raise RingmillError(Code.INVALID_ARGUMENT, f"{name}: {problem}") from problem
-            summary.add(got, time.perf_counter() - began_s)
-            if sink is not None:
-                sink.write(results(piece, got))
-            advance(source.position, f"{console.count(summary.events)} events")
-    return summary
-
-
-def results(piece: "pa.Table", got: "Result") -> "pa.Table":
-    """The sent columns, the outputs, and why an event was rejected (empty where it was applied)."""
-    import pyarrow as pa
-
-    table = piece
-    for output in got.names:
-        name = output
-        while name in table.column_names:  # the file has a column of that name, which is kept
-            name += "_"
-        table = table.append_column(name, pa.array(got[output]))
-    return table.append_column("rejection", pa.array(got.rejection, pa.string()))
-
-
-def _show(summary: Summary, out: Path | None) -> None:
-    screen = console.out()
-    rate = summary.events / summary.took_s if summary.took_s else 0.0
-    screen.print(
-        f"{summary.events:,} events in {console.seconds(summary.took_s)}, {console.count(rate)} events/s; "
-        f"{summary.rejected:,} rejected"
-    )
-    for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1]):
-        screen.print(f"  {reason}: {count:,}")
-    if out is not None:
-        screen.print(f"results in {out}")

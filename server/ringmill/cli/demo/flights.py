@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ringmill.cli.tables import need_arrow
+from ringmill.cli.feed.tables import need_arrow
 from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def app_file() -> Path:
 def load(path: Path = FLIGHTS) -> dict[str, Events]:
     """All flights, keyed by aircraft and by route. Raises RingmillError if pyarrow or the file is missing."""
     need_arrow()
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -68,7 +69,7 @@ def load(path: Path = FLIGHTS) -> dict[str, Events]:
     table = pq.read_table(path)
     times = table["time"].cast("int64").to_numpy()
     delay = table["dep_delay"].cast("float64").to_numpy()
-    routes = pc.binary_join_element_wise(table["origin"], table["dest"], "-")
+    routes = pc.call_function("binary_join_element_wise", [table["origin"], table["dest"], pa.scalar("-")])
     keys = {BY_ROUTE: routes, BY_TAIL: table["tailnum"].fill_null("")}
     return {name: Events(_dictionary(column), times, delay) for name, column in keys.items()}
 

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ringmill.cli.demo.flights import Events
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 TOLERANCE = 1e-9
 EWMA_ALPHA = 0.1
 """Of `examples/flights.py`."""
+
+Frame = Any
+"""A pandas DataFrame."""
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 
@@ -45,7 +45,7 @@ def check(events: Events, outputs: Outputs, keys: int, seed: int = 2013) -> Chec
     return Check(keys, len(frame), difference)
 
 
-def expectations(frame: "pd.DataFrame") -> dict[str, npt.NDArray[np.float64]]:
+def expectations(frame: Frame) -> dict[str, npt.NDArray[np.float64]]:
     """Mean, z-score and EWMA of `delay` for each `key`, row by row; a cancelled flight changes none of them."""
     delays = frame.groupby("key", sort=False)["delay"]
     mean = delays.transform(lambda column: column.expanding().mean())
@@ -65,7 +65,7 @@ def largest_difference(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.flo
     return float(np.max(np.abs(ours[both] - theirs[both]) / np.maximum(1.0, np.abs(theirs[both]))))
 
 
-def abnormal_routes(events: Events, outputs: Outputs, flights_min: int = 365) -> "pd.DataFrame":
+def abnormal_routes(events: Events, outputs: Outputs, flights_min: int = 365) -> Frame:
     """Routes by alarms raised for each 1,000 flights; at least one flight a day, so that chance alone does not win.
 
     Columns: key, flights, mean, alarms, per_1000, z (the highest).
@@ -86,11 +86,11 @@ def abnormal_routes(events: Events, outputs: Outputs, flights_min: int = 365) ->
         }
     )
     table["per_1000"] = 1000.0 * table["alarms"] / table["flights"]
-    table = table[table["flights"] >= flights_min]
-    return table.sort_values(["per_1000", "z"], ascending=False).reset_index()
+    busy = table.query("flights >= @flights_min")
+    return busy.sort_values(["per_1000", "z"], ascending=False).reset_index()
 
 
-def _frame(events: Events, outputs: Outputs) -> "pd.DataFrame":
+def _frame(events: Events, outputs: Outputs) -> Frame:
     import pandas as pd
 
     keys = pd.Categorical.from_codes(events.keys.indices.to_numpy(), events.keys.dictionary.to_pylist())

@@ -23,20 +23,12 @@ class Source(Protocol):
 
     def pieces(self, columns: list[str], types: Mapping[str, "pa.DataType"]) -> Iterator["pa.Table"]:
         """Reads these columns from the start. `types` says what to read a column of a CSV file as."""
+        ...
 
     @property
     def position(self) -> int:
         """How far reading has come: rows of Parquet, bytes of CSV."""
-
-
-class Sink(Protocol):
-    """A table to write."""
-
-    def write(self, piece: "pa.Table") -> None:
-        """Appends rows."""
-
-    def close(self) -> None:
-        """Completes the file."""
+        ...
 
 
 def need_arrow() -> None:

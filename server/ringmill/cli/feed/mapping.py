@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
 KEY_JOINT = "-"
 """Stands between the columns of a key of several: JFK-LAX."""
 
-TIME_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0}
-"""Microseconds of each unit; 0: less than one."""
+TIME_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+"""Microseconds of each unit."""
 
 _TIME_NAMES = ("time_us", "time", "timestamp")
 
@@ -109,14 +112,15 @@ def keys_of(mapping: Mapping, piece: "pa.Table") -> Any:
     import pyarrow.compute as pc
 
     parts = [piece.column(name).combine_chunks().cast(pa.string()) for name in mapping.key]
-    joined = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, KEY_JOINT)
+    joined = (
+        parts[0] if len(parts) == 1 else pc.call_function("binary_join_element_wise", [*parts, pa.scalar(KEY_JOINT)])
+    )
     return joined.fill_null("")
 
 
-def times_of(mapping: Mapping, piece: "pa.Table") -> Any:
-    """The times as int64 microseconds in an array; 0 where missing; None without a column of times."""
+def times_of(mapping: Mapping, piece: "pa.Table") -> npt.NDArray[np.int64] | None:
+    """The times as int64 microseconds; 0 where missing; None without a column of times."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if mapping.time is None:
         return None
@@ -124,15 +128,23 @@ def times_of(mapping: Mapping, piece: "pa.Table") -> Any:
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         micros = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        scale = TIME_UNITS[mapping.time_unit]
-        scaled = pc.multiply(column, scale) if scale else pc.divide(column, 1_000)
-        micros = (pc.round(scaled) if pa.types.is_floating(kind) else scaled).cast(pa.int64())
-    elif pa.types.is_null(kind):
-        micros = column.cast(pa.int64())
-    else:
-        raise _wrong(f"column {mapping.time!r} holds {kind}, which is no time: give ISO 8601 timestamps or numbers")
-    return micros.fill_null(0).to_numpy(zero_copy_only=False)
+        return np.asarray(micros.fill_null(0), np.int64)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _scaled(column.fill_null(0).to_numpy(zero_copy_only=False), mapping)
+    if pa.types.is_null(kind):
+        return np.zeros(len(column), np.int64)
+    raise _wrong(f"column {mapping.time!r} holds {kind}, which is no time: give ISO 8601 timestamps or numbers")
+
+
+def _scaled(numbers: npt.NDArray[Any], mapping: Mapping) -> npt.NDArray[np.int64]:
+    """Numbers of some unit as microseconds."""
+    scale = TIME_UNITS[mapping.time_unit]
+    numbers = np.nan_to_num(numbers) if numbers.dtype.kind == "f" else numbers
+    if numbers.size and np.abs(numbers.astype(np.float64)).max() * scale >= 2.0**63:
+        raise _wrong(f"column {mapping.time!r} holds times too far away for --time-unit {mapping.time_unit}")
+    if numbers.dtype.kind == "f":
+        return np.rint(numbers * scale).astype(np.int64)
+    return numbers.astype(np.int64) // 1_000 if mapping.time_unit == "ns" else numbers.astype(np.int64) * int(scale)
 
 
 def fields_of(mapping: Mapping, piece: "pa.Table") -> dict[str, Any]:

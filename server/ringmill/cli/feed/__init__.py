@@ -1,0 +1,1 @@
+"""Tables on disk as streams of events, and outcomes as tables."""

@@ -1,0 +1,95 @@
+"""Streams a table through a pipeline, piece by piece."""
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ringmill.cli import console
+from ringmill.cli.feed.mapping import Mapping, arrow_types, fields_of, keys_of, times_of
+from ringmill.cli.feed.tables import FileSink, Source, open_sink
+from ringmill.cli.progress import progress
+from ringmill.core.errors import Code, RingmillError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ringmill.client import Client, Result
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run of `send` came to."""
+
+    events: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    took_s: float = 0.0
+    """Time spent in sending and waiting, the reading of the file left out."""
+
+    def add(self, got: "Result", took_s: float) -> None:
+        """Counts one piece."""
+        self.events += len(got)
+        self.rejected += got.rejected
+        self.took_s += took_s
+        if got.rejected:
+            names, counts = np.unique(got.rejection[~got.applied].astype(str), return_counts=True)
+            for name, count in zip(names.tolist(), counts.tolist(), strict=True):
+                self.reasons[name] = self.reasons.get(name, 0) + count
+
+
+def stream(client: "Client", source: Source, mapping: Mapping, out: Path | None, name: str) -> Summary:
+    """Sends all rows in order and writes the results to `out`, if there is one.
+
+    Raises RingmillError: the file's rows do not fit the pipeline, or the stream broke.
+    """
+    with open_sink(out) if out else nullcontext() as sink:
+        return _stream(client, source, mapping, sink, name)
+
+
+def _stream(client: "Client", source: Source, mapping: Mapping, sink: FileSink | None, name: str) -> Summary:
+    summary = Summary()
+    with progress(name, source.total) as advance:
+        for piece in source.pieces(mapping.columns, arrow_types(mapping, client.schema)):
+            keys, times = keys_of(mapping, piece), times_of(mapping, piece)
+            began_s = time.perf_counter()
+            try:
+                got = client.process(keys, times, **fields_of(mapping, piece))
+            except (TypeError, ValueError) as problem:
+                raise RingmillError(Code.INVALID_ARGUMENT, f"{name}: {problem}") from problem
+            summary.add(got, time.perf_counter() - began_s)
+            if sink is not None:
+                sink.write(results(piece, got))
+            advance(source.position, f"{console.count(summary.events)} events")
+    return summary
+
+
+def results(piece: "pa.Table", got: "Result") -> "pa.Table":
+    """The sent columns, the outputs, and why an event was rejected (empty where it was applied)."""
+    import pyarrow as pa
+
+    table = piece
+    columns = {output: pa.array(got[output]) for output in got.names}
+    for output, column in {**columns, "rejection": pa.array(got.rejection, pa.string())}.items():
+        name = output
+        while name in table.column_names:  # the file has a column of that name, which is kept
+            name += "_"
+        table = table.append_column(name, column)
+    return table
+
+
+def show(summary: Summary, out: Path | None) -> None:
+    """Prints what came back."""
+    screen = console.out()
+    rate = summary.events / summary.took_s if summary.took_s else 0.0
+    screen.print(
+        f"{summary.events:,} events in {console.seconds(summary.took_s)}, {console.count(rate)} events/s; "
+        f"{summary.rejected:,} rejected"
+    )
+    for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1]):
+        screen.print(f"  {reason}: {count:,}")
+    if out is not None:
+        screen.print(f"results in {out}")
