@@ -1,11 +1,9 @@
 """One request on its way through the balancer, and the parts it was split into."""
 
-from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass
 
 from ringmill.core.errors import Code
+from ringmill.core.split import Owners
 
 
 @dataclass(slots=True, eq=False)
@@ -25,10 +23,12 @@ class Batch:
     """Answers that are missing; 0: the batch is done."""
     refused: int = 0
     """Events that were refused for want of a worker when the batch was split."""
-    owners: npt.NDArray[np.integer] | None = None
+    owners: Owners | None = None
     """Worker of each event; None for a batch with one owner."""
-    answers: dict[int, bytes] = field(default_factory=dict)
-    """Answer of each worker, while others are missing."""
+    answers: dict[int, bytes] | None = None
+    """Answer of each worker of a split batch, while others are missing."""
+    head: bytes = b""
+    """What stands before the outcomes in the response to a split request."""
     response: bytes = b""
     wanted: bool = True
     """False once nobody waits for the response."""

@@ -285,7 +285,7 @@ class Router:
         batch.refused = split.refused
         batch.waiting = len(split.parts)
         if batch.waiting != 1 or split.refused:
-            batch.owners = split.owners
+            batch.owners, batch.answers = split.owners, {}
         if split.refused:
             self._counts_of(served).rejected[Reason.UNAVAILABLE] += split.refused
         if not split.parts:
@@ -330,7 +330,7 @@ class Router:
     def _take(self, part: Part, response: bytes, now_ns: int) -> None:
         batch = part.batch
         batch.waiting -= 1
-        if batch.owners is None:
+        if batch.answers is None:
             batch.response = response
             batch.answered_ns = now_ns
         else:
@@ -348,9 +348,10 @@ class Router:
     def _complete(self, batch: Batch, now_ns: int) -> None:
         """Merges the answers of a split batch, in the order of its events."""
         assert batch.owners is not None
-        outcomes, heads = self._splitter.merge(batch.owners, batch.answers, UNAVAILABLE)
-        batch.response = merged(heads, batch.refused, batch.sequence, self._view.version) + outcomes
-        batch.answers, batch.owners, batch.answered_ns = {}, None, now_ns
+        assert batch.answers is not None
+        batch.response, heads = self._splitter.merge(batch.owners, batch.answers, UNAVAILABLE)
+        batch.head = merged(heads, batch.refused, batch.sequence, self._view.version)
+        batch.answers, batch.owners, batch.answered_ns = None, None, now_ns
 
     def _refuse(self, parts: Iterable[Part], outcome: bytes, reason: Reason, now_ns: int) -> None:
         """Answers parts that no worker was given."""
@@ -377,8 +378,8 @@ class Router:
             stream.bytes -= batch.request_bytes
             self._count(stream, batch)
             route_us = (batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns) // MICROSECOND_NS
-            response = batch.response + routed(route_us) + stream.agreement.first_response_fields()
-            self.effects.append(Send(stream.id, response))
+            info = stream.agreement.first_response_fields()
+            self.effects.append(Send(stream.id, b"".join((batch.head, batch.response, routed(route_us), info))))
         self._press(stream)
 
     def _press(self, stream: _Stream) -> None:
