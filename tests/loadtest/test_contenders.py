@@ -25,7 +25,7 @@ def by_river(keys: Sequence[bytes], values: npt.NDArray[np.float64]) -> list[tup
     kept: dict[bytes, tuple[stats.EWMean, stats.Mean, stats.Var]] = {}
     out = []
     for key, (temperature, humidity) in zip(keys, values.tolist(), strict=True):
-        ewma, mean, variance = kept.setdefault(key, (stats.EWMean(fading_factor=0.1), stats.Mean(), stats.Var()))
+        ewma, mean, variance = kept.setdefault(key, (stats.EWMean(fading_factor=0.1), stats.Mean(), stats.Var(ddof=0)))
         for figure, value in ((ewma, humidity), (mean, temperature), (variance, temperature)):
             figure.update(value)
         deviation = math.sqrt(variance.get())

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +98,9 @@ class ByKeys:
         resident_before = resident_bytes()
         longest_ns = 0
         for message in buffers(messages):
-            began = perf_counter_ns()
+            began = thread_time_ns()  # of this thread alone: the growth is what may not stop it, not its neighbours
             handle(self._many, message)
-            longest_ns = max(longest_ns, perf_counter_ns() - began)
+            longest_ns = max(longest_ns, thread_time_ns() - began)
         taken = resident_bytes() - resident_before
         del messages
         for name, count in (("few", few), ("many", many)):
@@ -111,7 +111,7 @@ class ByKeys:
             "resident_bytes": taken / many,
             "state_bytes": steps,
             "key_bytes": workload.KEY_BYTES,
-            "longest_apply_ms": longest_ns / 1e6,
+            "longest_batch_ms": longest_ns / 1e6,
         }
 
     def few(self, batches: int) -> protocol.Answer:

@@ -13,7 +13,7 @@ for i = 1, #KEYS do
   u = u + d / c
   q = q + d * (t - u)
   local z = 0 / 0
-  if c > 1 and q > 0 then z = (t - u) / math.sqrt(q / (c - 1)) end
+  if c > 1 and q > 0 then z = (t - u) / math.sqrt(q / c) end
   redis.call('HSET', KEYS[i], 'count', c, 'mean', string.format('%.17g', u), 'm2', string.format('%.17g', q),
     'ewma', string.format('%.17g', e))
   out[2 * i - 1], out[2 * i] = e, z

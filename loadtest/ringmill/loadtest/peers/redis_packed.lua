@@ -20,7 +20,7 @@ for i = 1, n do
   u = u + d / c
   q = q + d * (t - u)
   local z = 0 / 0
-  if c > 1 and q > 0 then z = (t - u) / math.sqrt(q / (c - 1)) end
+  if c > 1 and q > 0 then z = (t - u) / math.sqrt(q / c) end
   count[key], mean[key], m2[key], ewma[key] = c, u, q, e
   out[2 * i - 1], out[2 * i] = e, z
 end

@@ -58,7 +58,7 @@ class Sensor:
         delta = temperature - self.mean
         self.mean += delta / self.count
         self.m2 += delta * (temperature - self.mean)
-        deviation = math.sqrt(self.m2 / (self.count - 1)) if self.count > 1 else 0.0
+        deviation = math.sqrt(self.m2 / self.count)
         return self.ewma, (temperature - self.mean) / deviation if deviation > 0.0 else math.nan
 
 
