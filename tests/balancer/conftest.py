@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ringmill.balancer.router import Finish, Pause, Resume, Router, RouterLimits, Send, SendFrame
+from ringmill.balancer.router import Finish, Pause, Result, Resume, Router, RouterLimits, Send, SendFrame
 from ringmill.core.agreement import Served
 from ringmill.core.errors import Code
 from ringmill.core.hashing import partition_of
@@ -41,8 +41,8 @@ class FakeWorker:
     def __init__(self) -> None:
         self.applied: list[tuple[str, int]] = []
 
-    def answer(self, part: Part) -> tuple[int, bytes, int, str]:
-        """Applies a part; each outcome is the event's number and its place in the log."""
+    def apply(self, part: Part) -> Result:
+        """Applies a part and gives the answer; each outcome is the event's number and its place in the log."""
         asked = ProcessRequest.FromString(part.request)
         outcomes = []
         for event in asked.events:
@@ -77,8 +77,8 @@ class World:
         self.clients: dict[int, Client] = defaultdict(Client)
         self.frames: dict[int, bytes] = {}
         """The frame that each link is writing."""
-        self.delivered: dict[int, deque[Part]] = defaultdict(deque)
-        """Parts that a worker has read and not answered."""
+        self.answers: dict[int, deque[Result]] = defaultdict(deque)
+        """What a worker has applied and not yet answered."""
         self._last_link = 99
 
     def form(self) -> "World":
@@ -98,12 +98,12 @@ class World:
         self.perform()
 
     def lose(self, worker: int) -> None:
-        """A worker's link breaks; what it had read may or may not have been applied."""
+        """A worker's link breaks, with all that it had not answered."""
         link = self.links[worker]
         assert link is not None
         self.links[worker] = None
         self.frames.pop(link, None)
-        self.delivered.pop(link, None)
+        self.answers.pop(link, None)
         self.router.link_down(link, self.now_ns)
         self.publish()
 
@@ -134,21 +134,27 @@ class World:
         link = self.links[worker]
         if link is None or link not in self.frames:
             return False
-        self.delivered[link].extend(JoinResponse.FromString(self.frames.pop(link)).parts)
+        self.apply(worker)
+        del self.frames[link]
         self.router.link_drained(link, self.now_ns)
         self.perform()
         return True
 
+    def apply(self, worker: int) -> None:
+        """A worker applies the frame that its link is writing."""
+        link = self.links[worker]
+        assert link is not None
+        for part in JoinResponse.FromString(self.frames[link]).parts:
+            self.answers[link].append(self.workers[worker].apply(part))
+
     def answer(self, worker: int, place: int = 0) -> bool:
         """A worker answers one of the parts that it has."""
         link = self.links[worker]
-        if link is None or not self.delivered[link]:
+        if link is None or not self.answers[link]:
             return False
-        parts = self.delivered[link]
-        parts.rotate(-place)
-        result = self.workers[worker].answer(parts.popleft())
-        parts.rotate(place)
-        self.router.results(link, [result], self.now_ns)
+        answer = self.answers[link][place]
+        del self.answers[link][place]
+        self.router.results(link, [answer], self.now_ns)
         self.perform()
         return True
 
