@@ -84,5 +84,5 @@ def _measure(name: str, section: Section, effort: Effort, figures: list[Figure],
     except Unavailable as reason:
         figures.append(Figure(name, name, None, None, str(reason)))
     except ProcessFailedError as error:
-        figures.append(Figure(name, name, None, None, "broken, see below"))
+        figures.append(Figure(name, name, None, None, "see below", broken=True))
         broken.append(f"{name}: {error}")

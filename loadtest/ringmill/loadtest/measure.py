@@ -68,10 +68,14 @@ class Figure:
     samples: Samples = field(default_factory=dict)
     """Every measurement of each side, in the order of the rounds."""
     unit: str = ""
+    broken: bool = False
+    """Nothing was measured because something failed."""
 
     @property
     def verdict(self) -> str:
-        """pass, short, reported or skipped."""
+        """pass, short, reported, skipped or broken."""
+        if self.broken:
+            return "broken"
         if self.measured is None:
             return "skipped"
         if self.goal is None:
@@ -97,7 +101,7 @@ def ratio(samples: Samples, over: str, under: str) -> float:
 
 
 def compare(
-    name: str, what: str, goal: Goal, samples: Samples, over: str, under: str, show: Callable[[float], str]
+    name: str, what: str, goal: Goal | None, samples: Samples, over: str, under: str, show: Callable[[float], str]
 ) -> Figure:
     """A figure that is a ratio of two sides."""
     kept = {side: samples[side] for side in (over, under)}

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ringmill.loadtest.measure import Figure
 
-_STYLES = {"pass": "green", "short": "yellow", "skipped": "dim", "reported": ""}
+_STYLES = {"pass": "green", "short": "yellow", "skipped": "dim", "reported": "", "broken": "red"}
 _NOTE = "Every process of a measurement, the client's included, shares the cores above."
 
 

@@ -1,6 +1,8 @@
 """Clients on Ringmill's own transport, with the classic poller. They send bytes made before and only count answers."""
 
 import itertools
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
@@ -12,9 +14,44 @@ from ringmill.loadtest.latencies import percentiles, since_due
 from ringmill.loadtest.peers import protocol
 from ringmill.transport import make_loop
 from ringmill.transport.api import Limits, Loop, Status
+from ringmill.transport.api import Stream as ApiStream
 
 METHOD = "/ringmill.v1.ProcessingService/Process"
 TIMEOUT_S = 60.0
+_LIMITS = Limits(message_bytes_max=64 << 20)
+
+
+class _Echo:
+    """Sends back what comes."""
+
+    def __init__(self, stream: ApiStream) -> None:
+        self._stream = stream
+        self.on_message = stream.send
+
+    def on_half_close(self) -> None:
+        self._stream.finish()
+
+    def on_drain(self) -> None:
+        pass
+
+    def on_close(self, status: Status) -> None:
+        pass
+
+
+def echo_server() -> None:
+    """Echoes raw bytes over our transport: what a worker would do if decoding, applying and encoding cost nothing."""
+    loop = make_loop()
+    server = loop.server({METHOD: _Echo}, _LIMITS)
+    address = f"127.0.0.1:{server.listen('127.0.0.1:0')}"
+    server.start()
+    threading.Thread(target=_stop_at_end, args=(loop,), daemon=True).start()
+    protocol.say({"ready": True, "address": address})
+    loop.run()
+
+
+def _stop_at_end(loop: Loop) -> None:
+    sys.stdin.read()
+    loop.stop()
 
 
 class StreamEndedError(Exception):
@@ -30,7 +67,7 @@ class Stream:
         self._on_answer: Callable[[bytes], None] = self._count
         self._on_drain: Callable[[], None] = _nothing
         self._answers = 0
-        channel = self.loop.channel(address, limits=Limits(message_bytes_max=64 << 20))
+        channel = self.loop.channel(address, limits=_LIMITS)
         self._stream = channel.open(METHOD, self)
         self.send = self._stream.send
         self.send(workload.opening())

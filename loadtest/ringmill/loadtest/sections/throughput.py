@@ -25,18 +25,23 @@ def messages(effort: Effort) -> Iterator[Figure]:
     """One-event messages on one stream."""
     count = effort.amount(_MESSAGES)
     with (
-        peer_service("stock.echo_server") as echo,
+        peer_service("stock.echo_server") as stock_echo,
+        peer_service("ours.echo_server") as our_echo,
         lone_worker() as worker,
-        peer("stock.client", echo.address) as stock,
+        peer("stock.client", stock_echo.address) as stock,
+        peer("ours.client", our_echo.address) as transport,
         peer("ours.client", worker.address) as ours,
     ):
         sides = {
             "stock echo": lambda: _messages_s(stock, count // 4, 1),
+            "our echo": lambda: _messages_s(transport, count, 1),
             "worker": lambda: _messages_s(ours, count, 1),
         }
         samples = alternate(effort, "one-event messages", sides)
     what = "one-event messages/s on one stream, 64 in flight, over the stock echo"
     yield compare("messages-stock", what, at_least(4), samples, "worker", "stock echo", each_second)
+    what = "of which the transport alone: an echo on ours over the stock echo"
+    yield compare("messages-transport", what, None, samples, "our echo", "stock echo", each_second)
 
 
 def _messages_s(process: Process, count: int, size: int) -> float:
