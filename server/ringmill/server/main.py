@@ -44,7 +44,6 @@ def run(config: WorkerConfig) -> int:
     lanes = [make_lane(index, pipeline, config, telemetry) for index, pipeline in enumerate(pipelines.values())]
     telemetry.watch(partial(figures, lanes))
     worker = Worker(config, lanes, time.perf_counter() - began_s, telemetry)
-    seal()
     # Who starts several workers waits for this, so that one compiles and the others load what it compiled.
     print(json.dumps({"event": "compiled", "name": config.name}), flush=True)
     try:
@@ -111,7 +110,8 @@ class Worker:
         if self._config.join is not None:
             self._join(self._config.join)
         else:
-            self._announce()
+            self._loop.call_soon(self._announce)
+        seal()
         self._loop.run()
         if self._failure is not None:
             raise self._failure
