@@ -145,8 +145,8 @@ class Session:
                 continue
             if count:
                 self._hungry.rotate(-1)  # feeds take turns
-                head = self._head()
-                self._in_flight.append((feed, count, self._sequence))
+                head, sequence = self._head()
+                self._in_flight.append((feed, count, sequence))
                 return head + events
             self._hungry.popleft()
         return None
@@ -155,17 +155,17 @@ class Session:
         allowed = self.info.max_in_flight if self.info else 1
         return min(self._settings.in_flight_max, allowed or self._settings.in_flight_max)
 
-    def _head(self) -> bytes:
-        """All of a request but its events. A message without a producer has no identity, so no sequence."""
+    def _head(self) -> tuple[bytes, int]:
+        """All of a request but its events, and its sequence: 0 without a producer, for then it has no identity."""
         settings = self._settings
         if not (settings.producer or settings.deadline_ms or self.traceparent):
-            return b""
+            return b"", 0
         head = pb.ProcessRequest(timeout_ms=settings.deadline_ms, traceparent=self.traceparent)
         if settings.producer:
             self._sequence += 1
             head.sequence = self._sequence
             head.acknowledged = self._acknowledged
-        return head.SerializeToString()
+        return head.SerializeToString(), head.sequence
 
     def receive(self, message: bytes) -> None:
         """Hears one response: the opening's, or the oldest batch's. Raises ClientError for what is neither."""
@@ -179,7 +179,7 @@ class Session:
         self._in_flight.popleft()
         if sequence and head.sequence != sequence:
             raise ClientError(Code.INTERNAL, f"the server answered sequence {head.sequence} in place of {sequence}")
-        self._acknowledged = sequence
+        self._acknowledged = max(self._acknowledged, sequence)
         self.committed_through = max(self.committed_through, head.committed_through)
         if head.HasField("stream"):
             self._note(head.stream)

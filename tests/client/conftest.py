@@ -1,18 +1,22 @@
-"""A Ringmill server of nothing but the official libraries: grpcio's own server and Protobuf's own classes.
+"""A fake server, and both clients behind one blocking face, so that each scenario runs on both.
 
-It counts each key's events and gives back what it was sent, so that every value can be traced through a client. What
-goes wrong is chosen by the pipeline's name.
+The server is made of nothing but the official libraries: grpcio's own server and Protobuf's own classes. It counts each
+key's events and gives back what it was sent, so that every value can be traced through a client. What goes wrong is
+chosen by the pipeline's name.
 """
 
+import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import pytest
 
+from ringmill.client import AsyncClient, Client, Outcome, Result
 from ringmill.v1 import processing_pb2 as pb
 
 MAX_EVENTS = 100
@@ -59,9 +63,17 @@ class FakeServer:
         self.address = f"127.0.0.1:{self.port}"
         self._server.start()
 
+    def wait_for_requests(self, count: int) -> None:
+        """Waits until this many requests have come."""
+        limit = time.monotonic() + 10
+        while len(self.requests) < count:
+            assert time.monotonic() < limit
+            time.sleep(0.001)
+
     def stop(self) -> None:
+        stopped = self._server.stop(None)
         self.gate.set()
-        self._server.stop(None).wait()
+        stopped.wait()
 
     def describe(self, request: pb.DescribePipelineRequest, context: Any) -> pb.DescribePipelineResponse:
         if request.pipeline == "nobody":
@@ -121,9 +133,74 @@ def _rejection(reason: pb.RejectionReason, detail: str) -> pb.Outcome:
     return pb.Outcome(rejection=pb.Rejection(reason=reason, detail=detail))
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Waits for what another thread is about to do."""
-    limit = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.001)
+class Awaited:
+    """An AsyncClient on an event loop of its own."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._open = True
+        self._client = self._runner.run(self._make(args, settings))
+
+    async def _make(self, args: Any, settings: Any) -> AsyncClient:
+        return AsyncClient(*args, **settings)
+
+    def __enter__(self) -> "Awaited":
+        self._runner.run(self._client.__aenter__())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def process(self, *args: Any, **fields: Any) -> Result:
+        return self._runner.run(self._client.process(*args, **fields))
+
+    def process_frame(self, *args: Any, **fields: Any) -> Any:
+        return self._runner.run(self._client.process_frame(*args, **fields))
+
+    def send(self, event: Any) -> Outcome:
+        return self._runner.run(self._client.submit(event))
+
+    def stream(self, events: Any) -> Iterator[tuple[Any, Outcome]]:
+        stream = self._client.stream(events)
+        try:
+            while True:
+                yield self._runner.run(self._next(stream))
+        except StopAsyncIteration:
+            pass
+        finally:
+            self._runner.run(self._stop(stream))
+
+    @staticmethod
+    async def _next(stream: AsyncIterator[Any]) -> Any:
+        return await anext(stream)
+
+    @staticmethod
+    async def _stop(stream: Any) -> None:
+        await stream.aclose()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._runner.run(self._client.close())
+            self._runner.close()
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    fake = FakeServer()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture(params=[Client, Awaited], ids=["blocking", "asyncio"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Makes clients of one kind, and closes them in the end."""
+    made: list[Any] = []
+
+    def make(*args: Any, **settings: Any) -> Any:
+        made.append(request.param(*args, **settings))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
