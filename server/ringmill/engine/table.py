@@ -52,6 +52,9 @@ __all__ = [
     "row_dtype",
 ]
 
+KEYS_MAX = 2**28
+"""The most keys that a partition can be given room for: an index has at most 2**29 slots."""
+
 _MESSAGE = numba.types.Array(numba.types.uint8, 1, "C", readonly=True)
 
 
@@ -112,6 +115,8 @@ class Table:
     def __init__(
         self, row: np.dtype[Any], template: npt.NDArray[Any], partitions: int, keys_max: int, heap_bytes: int
     ) -> None:
+        if not 1 <= keys_max <= KEYS_MAX:
+            raise RingmillError(Code.INVALID_ARGUMENT, f"keys_max={keys_max}: a partition holds 1 to {KEYS_MAX} keys")
         slot_bits = bits_for(keys_max)
         segments = np.zeros(partitions, SEGMENT)
         segments["bits"] = BITS_MIN
@@ -144,7 +149,8 @@ class Table:
 
         row: made by `row_dtype`. template: row[1], what a new key begins with. keys_max and heap_bytes: keys, and bytes
         of keys longer than 22 bytes, that one partition may hold; address space for all of it is reserved at once.
-        Raises RingmillError RESOURCE_EXHAUSTED when the system refuses that.
+        Raises RingmillError: INVALID_ARGUMENT when keys_max is not 1 to KEYS_MAX, RESOURCE_EXHAUSTED when the system
+        refuses the reservation.
         """
         return cls(row, template, partitions, keys_max, heap_bytes)
 
