@@ -102,10 +102,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def start() -> Iterator[Start]:
-    """Starts `ringmill ...` and waits for its ready line; ends what is left when the tests are done."""
+    """Starts `ringmill ...` and by default waits for its ready line; ends what is left when the tests are done."""
     running: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str) -> Running:
+    def run(*arguments: str, wait: bool = True) -> Running:
         process = subprocess.Popen(
             [sys.executable, "-m", "ringmill.cli.main", *arguments],
             stdout=subprocess.PIPE,
@@ -113,6 +113,8 @@ def start() -> Iterator[Start]:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         running.append(process)
+        if not wait:
+            return Running(process, {})
         assert process.stdout is not None
         for line in process.stdout:
             said = json.loads(line)
@@ -133,38 +135,20 @@ def alone(app: Path, start: Start) -> Site:
     return Site(worker.ready["address"], {"worker-0": worker})
 
 
-def start_cluster(app: Path, start: Start, workers: int = 2) -> Site:
-    balancer = start("balancer", "--listen", "127.0.0.1:0", "--workers", str(workers))
+def start_cluster(app: Path, start: Start, names: tuple[str, ...] = ("worker-0", "worker-1")) -> Site:
+    """A balancer and its workers, all of them ready."""
+    balancer = start("balancer", "--listen", "127.0.0.1:0", "--workers", str(len(names)))
     site = Site(balancer.ready["address"], link=balancer.ready["link"])
-    processes = []
-    for index in range(workers):
-        arguments = ("worker", str(app), "--join", site.link, "--name", f"worker-{index}")
-        processes.append((f"worker-{index}", arguments))
-    # A worker is ready once all are there, so all but the last are started without waiting.
-    waiting = [
-        (
-            name,
-            subprocess.Popen(
-                [sys.executable, "-m", "ringmill.cli.main", *arguments], stdout=subprocess.PIPE, text=True
-            ),
-        )
-        for name, arguments in processes[:-1]
-    ]
-    name, arguments = processes[-1]
-    site.workers[name] = start(*arguments)
-    for other, process in waiting:
-        site.workers[other] = Running(process, {})
+    for name in names:
+        wait = name == names[-1]  # a worker is ready once all have joined
+        site.workers[name] = start("worker", str(app), "--join", site.link, "--name", name, wait=wait)
     return site
 
 
 @pytest.fixture(scope="session")
-def balanced(app: Path, start: Start) -> Iterator[Site]:
+def balanced(app: Path, start: Start) -> Site:
     """A balancer and two workers."""
-    site = start_cluster(app, start)
-    yield site
-    for worker in site.workers.values():
-        worker.process.kill()
-        worker.process.wait()
+    return start_cluster(app, start)
 
 
 @pytest.fixture(params=["alone", "balanced"])

@@ -60,7 +60,7 @@ def test_answers_equal_plain_python(stub: ProcessingServiceStub) -> None:
             ),
             sequence=number,
         )
-        for number in range(1, 60)
+        for number, size in enumerate(seeded.choices([1, 7, 400], k=60), start=1)
     ]
     totals: dict[str, float] = defaultdict(float)
     values: dict[str, list[float]] = defaultdict(list)
