@@ -6,7 +6,7 @@ from ringmill.balancer.adapters.hub import Hub
 from ringmill.core.agreement import find
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.api import Accept, Status, Stream
-from ringmill.transport.unary import unary
+from ringmill.transport.unary import unary, unary_message
 from ringmill.v1 import admin_pb2, processing_pb2
 
 PROCESSING = processing_pb2.DESCRIPTOR.services_by_name["ProcessingService"].full_name
@@ -20,13 +20,13 @@ _NOT_SERVED_YET = (
 
 def public_routes(hub: Hub) -> dict[str, Accept]:
     """The methods of the public port by full name."""
-    process = partial(ProcessHandler, hub)
     return {
-        f"/{PROCESSING}/Process": process,
-        # One message in, one out, then the end: to the router a short stream, since both messages have equal fields.
-        f"/{PROCESSING}/ProcessBatch": process,
-        f"/{PROCESSING}/DescribePipeline": unary(partial(_describe, hub)),
-        f"/{ADMIN}/ListWorkers": unary(partial(_list_workers, hub)),
+        f"/{PROCESSING}/Process": partial(ProcessHandler, hub),
+        f"/{PROCESSING}/ProcessBatch": partial(BatchHandler, hub),
+        f"/{PROCESSING}/DescribePipeline": unary_message(
+            processing_pb2.DescribePipelineRequest, partial(_describe, hub)
+        ),
+        f"/{ADMIN}/ListWorkers": unary_message(admin_pb2.ListWorkersRequest, partial(_list_workers, hub)),
         **{method: unary(partial(_not_served_yet, method)) for method in _NOT_SERVED_YET},
     }
 
@@ -59,20 +59,37 @@ class ProcessHandler:
         self._hub.close_stream(self._number)
 
 
-def _describe(hub: Hub, message: bytes) -> bytes:
+class BatchHandler(ProcessHandler):
+    """Hears a caller of ProcessBatch: to the router a stream of one request, since both messages have equal fields."""
+
+    _asked = False
+
+    def on_message(self, message: bytes) -> None:
+        """Routes the one request."""
+        if self._asked:
+            raise RingmillError(Code.INVALID_ARGUMENT, "ProcessBatch takes one request, not several")
+        self._asked = True
+        super().on_message(message)
+
+    def on_half_close(self) -> None:
+        """Ends the call when the request is answered."""
+        if not self._asked:
+            raise RingmillError(Code.INVALID_ARGUMENT, "ProcessBatch takes one request, not none")
+        super().on_half_close()
+
+
+def _describe(hub: Hub, request: processing_pb2.DescribePipelineRequest) -> processing_pb2.DescribePipelineResponse:
     if not hub.membership.formed:
         raise RingmillError(Code.UNAVAILABLE, hub.membership.missing())
-    request = processing_pb2.DescribePipelineRequest.FromString(message)
-    return find(request.pipeline, hub.membership.catalogue).description.SerializeToString()
+    return find(request.pipeline, hub.membership.catalogue).description
 
 
-def _list_workers(hub: Hub, message: bytes) -> bytes:
-    admin_pb2.ListWorkersRequest.FromString(message)
+def _list_workers(hub: Hub, _request: admin_pb2.ListWorkersRequest) -> admin_pb2.ListWorkersResponse:
     workers = [
         admin_pb2.Worker(name=each.name, state=each.state, partitions=each.partitions)
         for each in hub.membership.workers()
     ]
-    return admin_pb2.ListWorkersResponse(epoch=hub.membership.view.version, workers=workers).SerializeToString()
+    return admin_pb2.ListWorkersResponse(epoch=hub.membership.view.version, workers=workers)
 
 
 def _not_served_yet(method: str, message: bytes) -> bytes:
