@@ -62,6 +62,9 @@ class _Seat:
     started_s: float = 0.0
     start_at_s: float = 0.0
     failures: int = 0
+    """In a row."""
+    is_coming_back: bool = False
+    """Started again, and not yet ready."""
 
 
 class Cluster:
@@ -182,16 +185,25 @@ class Cluster:
         if seat.child is None:
             if not self.stopping and now_s >= seat.start_at_s:
                 self._start_worker(seat)
+                seat.is_coming_back = True
             return []
         status = seat.child.exit_status()
         if status is None:
-            return []
+            return _welcome(seat)
         heard = self._listen(0.0)  # its last words
         seat.failures = 1 if now_s - seat.started_s > STEADY_S else seat.failures + 1
         pause_s = restart_pause_s(seat.failures)
         why = _why(seat.child, status)
         seat.child, seat.start_at_s = None, now_s + pause_s
         return [*heard, Line(f"worker-{seat.index}", f"{why}; starting it again in {pause_s:.1f} s")]
+
+
+def _welcome(seat: _Seat) -> list[Line]:
+    """Tells once that a worker is back."""
+    if not seat.is_coming_back or seat.child is None or seat.child.ready is None:
+        return []
+    seat.is_coming_back = False
+    return [Line(seat.child.name, f"is back, process {seat.child.pid}; its keys begin anew")]
 
 
 def _is_ready(child: Child) -> bool:

@@ -17,7 +17,9 @@ def progress(name: str, total: int) -> Iterator[Advance]:
     """Shows how far the work in the `with` block has come."""
     screen = console.out()
     if not screen.is_terminal:
-        yield _plain(name, total)
+        plain = _Plain(name, total)
+        yield plain.advance
+        plain.finish()
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -31,13 +33,20 @@ def progress(name: str, total: int) -> Iterator[Advance]:
         yield advance
 
 
-def _plain(name: str, total: int) -> Advance:
-    next_s = time.monotonic() + PLAIN_INTERVAL_S
+class _Plain:
+    """A line every few seconds, and one at the end."""
 
-    def advance(position: int, words: str) -> None:
-        nonlocal next_s
-        if time.monotonic() >= next_s or position >= total:
-            next_s = time.monotonic() + PLAIN_INTERVAL_S
-            console.out().print(f"{name}: {100 * position // max(total, 1)}%  {words}")
+    def __init__(self, name: str, total: int) -> None:
+        self._name = name
+        self._total = max(total, 1)
+        self._next_s = time.monotonic() + PLAIN_INTERVAL_S
+        self._words = ""
 
-    return advance
+    def advance(self, position: int, words: str) -> None:
+        self._words = words
+        if time.monotonic() >= self._next_s and position < self._total:
+            self._next_s = time.monotonic() + PLAIN_INTERVAL_S
+            console.out().print(f"{self._name}: {100 * position // self._total}%  {words}")
+
+    def finish(self) -> None:
+        console.out().print(f"{self._name}: 100%  {self._words}")

@@ -30,6 +30,7 @@ def up(
     ] = "127.0.0.1",
     pin: Annotated[bool, typer.Option(help="Give each worker its own core where there are enough.")] = True,
     transport: TransportOption = "auto",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the processes log, too.")] = False,
 ) -> int:
     """Serve the pipelines of a file on this machine: one balancer, some workers, one address.
 
@@ -43,9 +44,9 @@ def up(
         pass  # an unreadable file is told here, before anything is started
     config = ClusterConfig(app, workers=workers, host=host, port=port, transport=transport, pin=pin)
     with Cluster(config) as cluster, stopped_by_signals(cluster):
-        show_start(cluster, f"starting a balancer and {_plural(workers, 'worker')}")
+        show_start(cluster, verbose)
         if not cluster.stopping:
-            _watch(cluster)
+            _watch(cluster, verbose)
         console.out().print("stopping: draining what is in flight")
     console.out().print("stopped")
     return 0
@@ -68,26 +69,27 @@ def stopped_by_signals(cluster: Cluster) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def show_start(cluster: Cluster, what: str) -> None:
+def show_start(cluster: Cluster, verbose: bool = False) -> None:
     """Starts the cluster and prints what was compiled, for how long, and the address."""
     began_s = time.monotonic()
     screen = console.out()
-    with screen.status(f"{what} (the first start compiles: some seconds)"):
+    count = _plural(cluster.config.workers, "worker")
+    screen.print(f"starting a balancer and {count}; the first start compiles, which takes some seconds")
+    with screen.status("compiling"):
         heard = cluster.start()
-    show_logs(heard)
+    show_logs(heard, verbose)
     if cluster.stopping:
         return
     for pipeline in _pipelines(heard):
         screen.print(f"ringmill {_version()}  {pipeline}")
     took_s = time.monotonic() - began_s
-    count = _plural(cluster.config.workers, "worker")
     screen.print(f"{count}  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s")
 
 
-def show_logs(lines: list[Line]) -> None:
-    """Relays what children said to people."""
+def show_logs(lines: list[Line], verbose: bool = False) -> None:
+    """Relays what children said to people: warnings and errors, or all of it."""
     for line in lines:
-        if line.text:
+        if line.text and (verbose or not line.text.startswith("INFO ")):
             console.out().print(f"[dim]{line.child}:[/dim] ", end="")
             console.out().print(line.text, markup=False)
 
@@ -121,15 +123,15 @@ class _Rate:
         return True
 
 
-def _watch(cluster: Cluster) -> None:
+def _watch(cluster: Cluster, verbose: bool) -> None:
     screen = console.out()
     rate = _Rate()
     if not screen.is_terminal:
-        _watch_plainly(cluster, rate)
+        _watch_plainly(cluster, rate, verbose)
         return
     with screen.status("waiting for events") as live:
         while not cluster.stopping:
-            show_logs(cluster.step(0.25))
+            show_logs(cluster.step(0.25), verbose)
             if rate.hear(cluster.status, time.monotonic()):
                 _redraw(live, cluster, rate)
 
@@ -138,11 +140,11 @@ def _redraw(live: "Status", cluster: Cluster, rate: _Rate) -> None:
     live.update(status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.config.workers))
 
 
-def _watch_plainly(cluster: Cluster, rate: _Rate) -> None:
+def _watch_plainly(cluster: Cluster, rate: _Rate, verbose: bool) -> None:
     """Without a terminal: a line now and then, and only while something is going on."""
     next_s, last = 0.0, ""
     while not cluster.stopping:
-        show_logs(cluster.step(0.25))
+        show_logs(cluster.step(0.25), verbose)
         now_s = time.monotonic()
         if now_s < next_s or not rate.hear(cluster.status, now_s):
             continue

@@ -37,7 +37,7 @@ def run(workers: int) -> int:
     app = flights.app_file()
     console.out().print(f"{len(years[flights.BY_ROUTE]):,} flights of 2013, CC0; the pipelines are in {_short(app)}")
     with Cluster(ClusterConfig(app, workers=workers, port=0)) as cluster:
-        show_start(cluster, f"starting a balancer and {workers} workers")
+        show_start(cluster)
         found = _stream_all(cluster, years)
     return report.show(found, workers)
 
