@@ -3,9 +3,10 @@
 A reader takes the offset to read at and the offset to stop before, never reads at or past `stop`, and returns the next
 offset, or -1 where the official library (upb) would refuse the bytes. `stop` must not lie past the array's end.
 
-Rules that are upb's own, found by fuzzing it: a tag has at most 5 bytes and 32 bits; field number 0 and wire types 6
-and 7 are refused; a varint has at most 10 bytes and is cut to 64 bits; a length has at most 5 bytes and 31 bits; groups
-and messages nest at most 100 deep, and a group ends with its own number inside the message that it began in.
+Rules that are upb's own, found by fuzzing it: a tag has at most 5 bytes and 32 bits; wire types 6 and 7 are refused,
+and so is field number 0 but inside an unknown group; a varint has at most 10 bytes and is cut to 64 bits; a length has
+at most 5 bytes and 31 bits; groups and messages nest at most 100 deep, and a group ends with its own number inside the
+message that it began in.
 Source: https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -91,13 +92,15 @@ def read_length(buffer: Bytes, position: int, stop: int) -> tuple[int, int]:
 def skip_group(buffer: Bytes, position: int, stop: int, number: int, depth: np.int64) -> int:
     """Returns the offset past the end tag of a group whose start tag ends at `position`, or -1.
 
+    Inside an unknown group upb lets field number 0 pass, and so does this.
+
     depth: how many groups may be open at once from here, this one included.
     """
     if depth <= 0:
         return -1
     while position >= 0:
         tag, position = read_tag(buffer, position, stop)
-        if position < 0 or tag < 8:
+        if position < 0:
             return -1
         wire_type = tag & 7
         if wire_type == GROUP_END:

@@ -1,0 +1,221 @@
+"""Compares the compiled codec with the official library on one request at a time."""
+
+import random
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ringmill.core.codec.decoder import DECODE, build_decoder
+from ringmill.core.codec.encoder import ENCODE, build_encoder
+from ringmill.core.codec.layout import MALFORMED, RESERVED, TOO_MANY, FieldRules, event_layout
+from ringmill.core.codec.scanner import SCAN, build_scanner
+from ringmill.core.columns import RANGE, Columns, Shape
+from ringmill.core.errors import RingmillError
+from ringmill.core.jit import compile_kernel
+from ringmill.core.split import Splitter
+from ringmill.v1.processing_pb2 import Outcome, ProcessRequest, ProcessResponse, Rejection
+from tests.fuzz import oracle
+
+PARTITIONS = oracle.PARTITIONS
+EVENTS_MAX = 6
+"""Small, so that requests with too many events come up too."""
+WORKERS = 3
+NAN = float("nan")
+RULES = (
+    FieldRules(0, 0, (), (), 0, 0, 0, 0, (), (), uses_time=False),
+    FieldRules(2, 1, (1.0, NAN), (False, True), 1, 0, 2, 0, (7, 0), (False, True), uses_time=True),
+    FieldRules(4, 0, (0.0,) * 4, (True,) * 4, 3, 1, 3, 1, (0, -5, 1), (False,) * 3, uses_time=False),
+)
+
+
+class Decoder(NamedTuple):
+    """A compiled decoder and the columns it fills."""
+
+    rules: FieldRules
+    decode: Any
+    columns: Columns
+
+
+def shape_of(rules: FieldRules) -> Shape:
+    """Columns for these rules; the outputs have the shape of the inputs."""
+    return Shape(*(rules.values, rules.labels, rules.integers) * 2)
+
+
+class Checker:
+    """Runs every function of the codec on a request and asserts what the official library says."""
+
+    def __init__(self, seed: int) -> None:
+        layout = event_layout(ProcessRequest.DESCRIPTOR)
+        self.accepted = 0
+        self.events = 0
+        self._random = random.Random(seed)
+        self._scan = build_scanner(layout)
+        compile_kernel(self._scan, [SCAN])
+        self._decoders = []
+        for rules in RULES:
+            decode = build_decoder(layout, rules)
+            compile_kernel(decode, [DECODE])
+            self._decoders.append(Decoder(rules, decode, Columns.allocate(EVENTS_MAX, shape_of(rules))))
+        self._encode = build_encoder(shape_of(RULES[2]))
+        compile_kernel(self._encode, [ENCODE])
+        self._ranges = np.zeros(EVENTS_MAX, RANGE)
+        self._splitter = Splitter(PARTITIONS, EVENTS_MAX, 1 << 20)
+        self._padding = self._random.randbytes(64)
+
+    def check(self, message: bytes) -> None:
+        """Raises AssertionError where the codec and the official library differ."""
+        request = oracle.parse(message)
+        buffer, start = self._place(message)
+        stop = start + len(message)
+        head = np.empty(len(message), np.uint8)
+        count, head_length = self._scan(buffer, start, stop, PARTITIONS, head, self._ranges)
+        head_bytes = head[:head_length].tobytes()
+        decoder = self._decoders[int(self._random.random() * len(RULES))]
+        columns = decoder.columns
+        again = decoder.decode(
+            buffer, start, stop, PARTITIONS, head, columns.events, columns.values, columns.labels, columns.integers
+        )
+        assert again == (count, head_length), f"scan says {count, head_length}, decode {again}"
+        assert head[:head_length].tobytes() == head_bytes, "scan and decode found different heads"
+        if not self._accepts(request, count, head_bytes):
+            return
+        assert request is not None
+        self.accepted += 1
+        self.events += count
+        self._check_head(request, head_bytes)
+        if count:
+            self._check_columns(request, decoder, buffer, start)
+            if self._random.random() < 0.1:
+                self._check_split(request, message, head_bytes)
+                self._check_outcomes(count)
+
+    def _place(self, message: bytes) -> tuple[Any, int]:
+        """The request by itself, or amid other bytes, which must make no difference."""
+        if self._random.random() < 0.5:
+            return np.frombuffer(message, np.uint8), 0
+        before, after = int(self._random.random() * 20), int(self._random.random() * 20)
+        return np.frombuffer(self._padding[:before] + message + self._padding[64 - after :], np.uint8), before
+
+    def _accepts(self, request: ProcessRequest | None, count: int, head: bytes) -> bool:
+        if count == TOO_MANY:
+            assert request is None or len(request.events) > EVENTS_MAX, "said to have too many events"
+            return False
+        if count == RESERVED:
+            assert request is None or oracle.has_reserved(request), "said to have a reserved field"
+            return False
+        assert count >= 0 or count == MALFORMED
+        accepted = count >= 0 and oracle.parse(head) is not None
+        assert accepted == (request is not None), f"ours: {accepted}, official: {request is not None}"
+        return accepted
+
+    def _check_head(self, request: ProcessRequest, head: bytes) -> None:
+        assert not oracle.has_reserved(request), "a reserved field was let through"
+        rest = ProcessRequest()
+        rest.CopyFrom(request)
+        rest.ClearField("events")
+        assert ProcessRequest.FromString(head) == rest, "the head is not the request less its events"
+
+    def _check_columns(self, request: ProcessRequest, decoder: Decoder, buffer: Any, start: int) -> None:
+        rules, columns, whole = decoder.rules, decoder.columns, buffer.tobytes()
+        count = len(request.events)
+        rows = columns.events[:count].tolist()
+        ranges = self._ranges[:count].tolist()
+        for index, (event, row, extent) in enumerate(zip(request.events, rows, ranges, strict=True)):
+            digest, time_us, key_start, key_length, partition, reason = row
+            key = whole[key_start : key_start + key_length]
+            assert (digest, time_us, key, partition, reason) == oracle.fixed_part(event, rules), f"event {index}"
+            range_start, range_stop, range_partition, _ = extent
+            assert range_start >= start
+            assert range_partition == partition, f"partition of event {index}"
+            alone = ProcessRequest.FromString(whole[range_start:range_stop])
+            assert len(alone.events) == 1, f"range of event {index}"
+            assert alone.events[0].SerializeToString() == event.SerializeToString(), f"range of event {index}"
+            if not reason:
+                assert columns.values[index].tobytes() == oracle.values(event, rules), f"values of event {index}"
+                assert columns.integers[index].tolist() == oracle.integers(event, rules), f"integers of event {index}"
+                labels = [(h, whole[s : s + length]) for h, s, length in columns.labels[index].tolist()]
+                assert labels == oracle.labels(event, rules), f"labels of event {index}"
+
+    def _check_split(self, request: ProcessRequest, message: bytes, head: bytes) -> None:
+        """Splits by a random table, answers each part with its keys, merges, and looks for each key in its place."""
+        table = np.array(self._random.choices(range(-1, WORKERS), k=PARTITIONS), np.int32)
+        scanned = self._splitter.scan(message)
+        assert (scanned.head, scanned.count) == (head, len(request.events))
+        split = self._splitter.split(message, scanned, table, WORKERS)
+        owners = [int(table[oracle.fixed_part(event, RULES[0])[3]]) for event in request.events]
+        assert split.owners.tolist() == owners
+        assert split.refused == owners.count(-1)
+        assert sorted(worker for worker, _ in split.parts) == sorted(set(owners) - {-1})
+        answers = {}
+        for worker, part in split.parts:
+            assert self._splitter.scan(part).head == head
+            owned = [event for event, owner in zip(request.events, owners, strict=True) if owner == worker]
+            events = ProcessRequest.FromString(part).events
+            assert [e.SerializeToString() for e in events] == [e.SerializeToString() for e in owned]
+            outcomes = [Outcome(labels=[event.key]) for event in owned]
+            answers[worker] = ProcessResponse(sequence=worker + 1, outcomes=outcomes).SerializeToString()
+        refused = Outcome(rejection=Rejection(detail="nobody")).SerializeToString()
+        merged, heads = self._splitter.merge(split.owners, answers, refused)
+        outcomes = ProcessResponse.FromString(merged).outcomes
+        for event, owner, outcome in zip(request.events, owners, outcomes, strict=True):
+            assert outcome == (Outcome(labels=[event.key]) if owner >= 0 else Outcome.FromString(refused))
+        assert [ProcessResponse.FromString(rest).sequence for rest in heads] == [worker + 1 for worker in answers]
+        self._check_refused_merge(split.owners, answers, refused)
+
+    def _check_refused_merge(self, owners: Any, answers: dict[int, bytes], refused: bytes) -> None:
+        """An answer with an outcome too many, or cut off, must not merge."""
+        if not answers:
+            return
+        worker = self._random.choice(list(answers))
+        good = answers[worker]
+        more = good + ProcessResponse(outcomes=[Outcome()]).SerializeToString()
+        for bad in (more, good[:-1]):
+            try:
+                self._splitter.merge(owners, {**answers, worker: bad}, refused)
+            except RingmillError:
+                continue
+            raise AssertionError("a wrong answer was merged")
+
+    def _check_outcomes(self, count: int) -> None:
+        """Encodes random columns and parses them with the official library."""
+        pick = self._random.random
+        columns = self._decoders[2].columns
+        words = self._random.randbytes(8 * columns.out_values[:count].size)
+        columns.out_values[:count] = np.frombuffer(words, np.float64).reshape(count, -1)
+        columns.out_integers[:count] = np.frombuffer(words, np.int64)[: 3 * count].reshape(count, 3)
+        heap = bytearray(b"grey" * 100)
+        lengths = [[int(pick() * 200) for _ in range(3)] for _ in range(count)]
+        for row in range(count):
+            for column in range(3):
+                columns.out_labels[row, column] = (0, int(pick() * 200), lengths[row][column])
+        columns.events["reason"][:count] = [self._random.choice((0, 0, 0, 1, 8, 33, 300)) for _ in range(count)]
+        details = bytearray(b"detail" * 30)
+        detail_ranges = np.array([(n, n * (1 + n % 5)) for n in range(36)], np.int64)
+        out = np.empty(1 << 14, np.uint8)
+        stop = self._encode(
+            count,
+            columns.events,
+            columns.out_values,
+            columns.out_integers,
+            columns.out_labels,
+            np.frombuffer(heap, np.uint8),
+            np.frombuffer(details, np.uint8),
+            detail_ranges,
+            out,
+            0,
+        )
+        expected = [
+            self._outcome(columns, row, bytes(heap), bytes(details), detail_ranges.tolist()) for row in range(count)
+        ]
+        assert out[:stop].tobytes() == ProcessResponse(outcomes=expected).SerializeToString(), "encoded outcomes"
+
+    def _outcome(self, columns: Columns, row: int, heap: bytes, details: bytes, ranges: list[list[int]]) -> Outcome:
+        reason = int(columns.events["reason"][row])
+        if reason:
+            start, stop = ranges[reason] if reason < len(ranges) else (0, 0)
+            return Outcome(rejection=Rejection(reason=reason, detail=details[start:stop]))  # type: ignore[arg-type]  # enums are ints
+        return Outcome(
+            values=columns.out_values[row].tolist(),
+            integers=columns.out_integers[row].tolist(),
+            labels=[heap[start : start + length].decode() for _, start, length in columns.out_labels[row].tolist()],
+        )
