@@ -9,6 +9,9 @@ from ringmill.transport.api import ClientTls, Limits, ServerTls
 
 Options = list[tuple[str, int | str]]
 
+GRACE_MIN_S = 0.05
+"""Time that a stopping server gives its idle connections to close in order; cut off, their clients log an error."""
+
 _RECONNECT_FIRST_MS = 100
 _RECONNECT_MAX_MS = 2_000
 

@@ -75,16 +75,24 @@ class AioLoop:
         async def made() -> T:
             return make()
 
-        return self._loop.run_until_complete(made())
+        return self._complete(made())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Does some work of grpc.aio: at once where the loop stands still, else in its turn."""
         if not self._loop.is_running():
-            self._loop.run_until_complete(work)
+            self._complete(work)
             return
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs until some work is done; unlike asyncio's own, it overlooks a stop that an earlier run left behind."""
+        task = self._loop.create_task(work)
+        task.add_done_callback(lambda _: self._loop.stop())
+        while not task.done():
+            self._loop.run_forever()
+        return task.result()
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         """Runs a callback; what it raises is logged, since the loop goes on."""

@@ -12,7 +12,7 @@ from ringmill.transport.aio.stream import AioStream
 from ringmill.transport.api import OK, Accept, Limits, ServerTls, Status
 from ringmill.transport.checks import cannot_listen
 from ringmill.transport.hearing import unimplemented
-from ringmill.transport.options import server_credentials, server_options
+from ringmill.transport.options import GRACE_MIN_S, server_credentials, server_options
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _LEFT = Status(Code.CANCELLED, "the call was cancelled or its connection broke")
@@ -129,7 +129,7 @@ class AioServer:
 
     async def _stop(self, grace_s: float) -> None:
         if self._started:
-            await self._core.stop(grace_s or None)
+            await self._core.stop(max(grace_s, GRACE_MIN_S))
         self.stopped = True
         self._turn_over()
 

@@ -51,7 +51,7 @@ class CqClientStream(CqStream):
         self._readable = False
         self._break(code, details)
 
-    def _no_more_messages(self, intact: bool) -> None:
+    def _no_more_messages(self) -> None:
         self._close_if_over()
 
     def _headers(self, event: Event) -> None:

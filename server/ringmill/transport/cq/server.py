@@ -11,7 +11,7 @@ from ringmill.transport.cq.boundary import Batch, CallRequest, Event, ServerCall
 from ringmill.transport.cq.queues import ServerQueue
 from ringmill.transport.cq.stream import CqStream
 from ringmill.transport.hearing import unimplemented
-from ringmill.transport.options import server_credentials, server_options
+from ringmill.transport.options import GRACE_MIN_S, server_credentials, server_options
 
 _NO_DEADLINE_S = 1e11
 """gRPC gives a call without a deadline the end of time; anything past the year 5000 is that."""
@@ -56,8 +56,12 @@ class CqServerStream(CqStream):
         self._drop_queue()
         self.finish(Status(code, details))
 
-    def _no_more_messages(self, intact: bool) -> None:
-        if not intact or self._finish is not None:
+    def _no_more_messages(self) -> None:
+        """A cancelled call ends its messages too, before it says so: what is queued by now tells which it was."""
+        self._start(boundary.NO_OPERATIONS, self._half_closed)
+
+    def _half_closed(self, _event: Event) -> None:
+        if not self._open or self._finish is not None:
             return
         try:
             self._handler.on_half_close()
@@ -113,10 +117,7 @@ class CqServer:
             return
         self._queue.release(self)
         self._core.shutdown(self._queue.core, self._shut_down)
-        if grace_s > 0.0:
-            self._call_later(grace_s, self._core.cancel_all_calls)
-        else:
-            self._core.cancel_all_calls()
+        self._call_later(max(grace_s, GRACE_MIN_S), self._cancel_calls)
 
     def _ask(self) -> None:
         """Asks for the next call."""
@@ -139,6 +140,10 @@ class CqServer:
             None if not math.isfinite(deadline) or deadline > _NO_DEADLINE_S else deadline,
         )
         stream.begin(self._routes.get(method, unimplemented))
+
+    def _cancel_calls(self) -> None:
+        if not self.stopped:
+            self._core.cancel_all_calls()
 
     def _shut_down(self, _event: Event) -> None:
         self._core.destroy()

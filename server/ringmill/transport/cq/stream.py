@@ -82,8 +82,8 @@ class CqStream(ABC):
         """Ends the call because its handler failed."""
 
     @abstractmethod
-    def _no_more_messages(self, intact: bool) -> None:
-        """Hears the end of the peer's messages: its half-close where the call is intact."""
+    def _no_more_messages(self) -> None:
+        """Hears the end of the peer's messages, which on the server side is a half-close unless the call ended."""
 
     def _write(self, message: bytes) -> None:
         self.writing = self._start(boundary.send_message(message), self._written)
@@ -113,7 +113,7 @@ class CqStream(ABC):
         message = event.batch_operations[0].message()
         if message is None or not self._readable:
             self._readable = False
-            self._no_more_messages(message is None and event.success)
+            self._no_more_messages()
             return
         try:
             self._handler.on_message(message)

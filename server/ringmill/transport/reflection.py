@@ -1,0 +1,47 @@
+"""Server reflection, by which tools such as grpcurl learn the methods (grpc/doc/server-reflection.md)."""
+
+from collections.abc import Iterable
+
+from google.protobuf.descriptor_pool import Default, DescriptorPool
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from ringmill.transport.api import Accept, Status, Stream, StreamHandler
+from ringmill.transport.unary import parse
+
+SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+"""Both versions have the same messages, byte for byte; only the name of the service differs."""
+
+
+def reflection_routes(service_names: Iterable[str], pool: DescriptorPool | None = None) -> dict[str, Accept]:
+    """The method of the service under both names, to add to a server. The pool holds the files: None for the default."""
+    names = (*service_names, *SERVICES)
+    servicer = reflection.ReflectionServicer(names, pool or Default())
+
+    def accept(stream: Stream) -> StreamHandler:
+        return _Reflecting(stream, servicer)
+
+    return {f"/{service}/ServerReflectionInfo": accept for service in SERVICES}
+
+
+class _Reflecting:
+    """One call: answers each request with grpcio's own servicer."""
+
+    def __init__(self, stream: Stream, servicer: reflection.ReflectionServicer) -> None:
+        self._stream = stream
+        self._servicer = servicer
+
+    def on_message(self, message: bytes) -> None:
+        """Answers."""
+        request = parse(reflection_pb2.ServerReflectionRequest, message)
+        for response in self._servicer.ServerReflectionInfo(iter((request,)), None):
+            self._stream.send(response.SerializeToString())
+
+    def on_half_close(self) -> None:
+        """Ends the call."""
+        self._stream.finish()
+
+    def on_drain(self) -> None:
+        """Has nothing more to send."""
+
+    def on_close(self, status: Status) -> None:
+        """Has nothing to tidy."""
