@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import namedtuple
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ringmill.core.codec.layout import LABEL_BYTES_MAX, FieldRules, event_layout
 from ringmill.core.columns import Shape
 from ringmill.core.errors import Reason
 from ringmill.core.hashing import PARTITIONS
-from ringmill.core.jit import cache_folder, compile_kernel, kernel, kernel_part
+from ringmill.core.jit import cache_folder, compile_kernel, entry_point, kernel, kernel_part
 from ringmill.core.memory import MESSAGE, SCRATCH
 from ringmill.engine.diagnose import check_states, explain
 from ringmill.engine.fuse import Source, array_of, column_shape, write_source
@@ -50,6 +51,7 @@ class CompiledPipeline:
     row_dtype: np.dtype[Any]
     template: npt.NDArray[Any]
     """row_dtype[1]: a new key's row."""
+    # The next three take arguments of exactly their signatures' types and do not look: see `Engine`, which makes them.
     decode: Callable[..., tuple[int, int]]
     apply: Callable[..., int]
     encode: Callable[..., int]
@@ -96,9 +98,9 @@ def compile_pipeline(plan: Plan, partitions: int = PARTITIONS, folder: Path | No
         rules=rules,
         row_dtype=row,
         template=_template(plan, row),
-        decode=decode,
+        decode=entry_point(decode, DECODE),
         apply=apply,
-        encode=encode,
+        encode=entry_point(encode, ENCODE),
         compile_s=sum(spent),
     )
 
@@ -148,7 +150,7 @@ def _compile_apply(plan: Plan, source: Source, row: np.dtype[Any], folder: Path)
     except NumbaError as problem:
         raise explain(plan, event_class(plan), problem) from problem
     check_states(plan)
-    return apply
+    return entry_point(apply, signature)
 
 
 def _signature(row: np.dtype[Any]) -> Any:
@@ -197,9 +199,7 @@ def _written(path: Path, text: str) -> str:
     if not path.exists():
         scratch = path.with_suffix(f".{os.getpid()}.tmp")
         scratch.write_text(text)
-        try:
+        with suppress(FileExistsError):
             os.link(scratch, path)
-        except FileExistsError:
-            pass
         scratch.unlink()
     return str(path)

@@ -55,8 +55,9 @@ class Engine:
         """Fills the columns from the request in buffer[start:stop].
 
         Returns the number of events and the length of `head`, or a negative count (core.codec.layout) for a message
-        that must be refused as a whole.
+        that must be refused as a whole. buffer: uint8[n] in C order, as `np.frombuffer(message, np.uint8)` gives it.
         """
+        assert buffer.itemsize == 1 and buffer.ndim == 1, "compiled code takes the buffer for bytes"
         if self.head.size < stop - start:
             self.head = np.empty(max(stop - start, 2 * self.head.size), np.uint8)
         return self.compiled.decode(buffer, start, stop, self.compiled.partitions, self.head, *self._inputs)
