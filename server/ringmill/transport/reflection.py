@@ -1,6 +1,7 @@
 """Server reflection, by which tools such as grpcurl learn the methods (grpc/doc/server-reflection.md)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -13,7 +14,7 @@ SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Serv
 
 
 def reflection_routes(service_names: Iterable[str], pool: DescriptorPool | None = None) -> dict[str, Accept]:
-    """The method of the service under both names, to add to a server. The pool holds the files: None for the default."""
+    """The method of the service under both names, to add to a server. The pool (or the default one) holds the files."""
     names = (*service_names, *SERVICES)
     servicer = reflection.ReflectionServicer(names, pool or Default())
 
@@ -28,7 +29,7 @@ class _Reflecting:
 
     def __init__(self, stream: Stream, servicer: reflection.ReflectionServicer) -> None:
         self._stream = stream
-        self._servicer = servicer
+        self._servicer: Any = servicer  # its stubs miss that it yields responses, and takes no notice of the context
 
     def on_message(self, message: bytes) -> None:
         """Answers."""
