@@ -135,20 +135,25 @@ def alone(app: Path, start: Start) -> Site:
     return Site(worker.ready["address"], {"worker-0": worker})
 
 
-def start_cluster(app: Path, start: Start, names: tuple[str, ...] = ("worker-0", "worker-1")) -> Site:
-    """A balancer and its workers, all of them ready."""
-    balancer = start("balancer", "--listen", "127.0.0.1:0", "--workers", str(len(names)))
-    site = Site(balancer.ready["address"], link=balancer.ready["link"])
-    for name in names:
-        wait = name == names[-1]  # a worker is ready once all have joined
-        site.workers[name] = start("worker", str(app), "--join", site.link, "--name", name, wait=wait)
-    return site
+@pytest.fixture(scope="session")
+def start_cluster(app: Path, start: Start) -> Callable[[tuple[str, ...]], Site]:
+    """Starts a balancer and workers of these names, and waits until all are ready."""
+
+    def run(names: tuple[str, ...]) -> Site:
+        balancer = start("balancer", "--listen", "127.0.0.1:0", "--workers", str(len(names)))
+        site = Site(balancer.ready["address"], link=balancer.ready["link"])
+        for name in names:
+            wait = name == names[-1]  # a worker is ready once all have joined
+            site.workers[name] = start("worker", str(app), "--join", site.link, "--name", name, wait=wait)
+        return site
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def balanced(app: Path, start: Start) -> Site:
+def balanced(start_cluster: Callable[[tuple[str, ...]], Site]) -> Site:
     """A balancer and two workers."""
-    return start_cluster(app, start)
+    return start_cluster(("worker-0", "worker-1"))
 
 
 @pytest.fixture(params=["alone", "balanced"])
@@ -165,11 +170,16 @@ def stub(site: Site) -> Iterator[processing_pb2_grpc.ProcessingServiceStub]:
         yield processing_pb2_grpc.ProcessingServiceStub(channel)
 
 
-def eventually(check: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+@pytest.fixture
+def eventually() -> Callable[..., bool]:
     """Waits for something that other processes bring about."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.05)
-    return check()
+
+    def wait(check: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if check():
+                return True
+            time.sleep(0.05)
+        return check()
+
+    return wait
