@@ -57,10 +57,10 @@ def run_bench(
     except KeyboardInterrupt:
         console.print("stopped; what was measured so far:")
         broken.append("interrupted")
-    report.show(console, figures, described)
+    report.show(console, figures, described, quick)
     for line in broken:
         console.print(line, style="red", markup=False)
-    saved = report.save(out or DEFAULT_OUT, figures, described)
+    saved = report.save(out or DEFAULT_OUT, figures, described, quick)
     console.print("saved " + " and ".join(map(str, saved)), style="dim")
     return 1 if broken else 0
 

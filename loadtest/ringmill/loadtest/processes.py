@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,8 +23,12 @@ class ProcessFailedError(Exception):
 class Process:
     """A child that writes lines of JSON. Use it as a context manager: it is gone afterwards."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str] | None = None, ends_with_stdin: bool = False
+    ) -> None:
+        """ends_with_stdin: it ends by itself when its stdin closes; else it is sent SIGTERM."""
         self._command = command
+        self._ends_with_stdin = ends_with_stdin
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__, with the process
         self._process = subprocess.Popen(
             command,
@@ -47,8 +50,6 @@ class Process:
     def wait_ready(self) -> Self:
         """Waits for the line that says it is ready."""
         self.ready = self._read()
-        while self.ready.get("event") == "compiled":  # a worker's first word: it has yet to join
-            self.ready = self._read()
         return self
 
     def pin(self, core: int) -> None:
@@ -88,8 +89,8 @@ class Process:
         with contextlib.suppress(BrokenPipeError):
             assert self._process.stdin is not None
             self._process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+        if not self._ends_with_stdin:
+            self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -108,7 +109,7 @@ def _environment() -> dict[str, str]:
 
 def peer(name: str, *arguments: str) -> Process:
     """Starts a process of ringmill.loadtest.peers and waits until it is ready."""
-    process = Process([sys.executable, "-m", "ringmill.loadtest.peers", name, *arguments])
+    process = Process([sys.executable, "-m", "ringmill.loadtest.peers", name, *arguments], ends_with_stdin=True)
     try:
         return process.wait_ready()
     except BaseException:

@@ -12,12 +12,13 @@ from ringmill.loadtest.measure import Figure
 
 _STYLES = {"pass": "green", "short": "yellow", "skipped": "dim", "reported": "", "broken": "red"}
 _NOTE = "Every process of a measurement, the client's included, shares the cores above."
+_QUICK = "A quick run: it shows that everything runs; its figures mean nothing."
 
 
-def show(console: Console, figures: Sequence[Figure], machine: Mapping[str, str]) -> None:
+def show(console: Console, figures: Sequence[Figure], machine: Mapping[str, str], quick: bool) -> None:
     """Prints the table."""
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim", highlight=False)
-    console.print(_NOTE, style="dim")
+    console.print(_QUICK if quick else _NOTE, style="dim")
     table = Table(show_lines=False)
     for heading in ("Figure", "Goal", "Measured", ""):
         table.add_column(heading, overflow="fold")
@@ -28,20 +29,20 @@ def show(console: Console, figures: Sequence[Figure], machine: Mapping[str, str]
     console.print(table)
 
 
-def save(folder: Path, figures: Sequence[Figure], machine: Mapping[str, str]) -> list[Path]:
+def save(folder: Path, figures: Sequence[Figure], machine: Mapping[str, str], quick: bool) -> list[Path]:
     """Writes bench.json (with every sample) and bench.md; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = [asdict(figure) | {"verdict": figure.verdict} for figure in figures]
     as_json = folder / "bench.json"
-    as_json.write_text(json.dumps({"machine": dict(machine), "figures": entries}, indent=2) + "\n")
+    as_json.write_text(json.dumps({"machine": dict(machine), "quick": quick, "figures": entries}, indent=2) + "\n")
     as_markdown = folder / "bench.md"
-    as_markdown.write_text(markdown(figures, machine))
+    as_markdown.write_text(markdown(figures, machine, quick))
     return [as_json, as_markdown]
 
 
-def markdown(figures: Sequence[Figure], machine: Mapping[str, str]) -> str:
+def markdown(figures: Sequence[Figure], machine: Mapping[str, str], quick: bool) -> str:
     """The report as Markdown."""
-    lines = [*(f"- {name}: {value}" for name, value in machine.items()), "", _NOTE, ""]
+    lines = [*(f"- {name}: {value}" for name, value in machine.items()), "", _QUICK if quick else _NOTE, ""]
     lines += ["| Figure | Goal | Measured | Verdict | Medians |", "|---|---|---|---|---|"]
     for figure in figures:
         cells = (figure.what, str(figure.goal or ""), measured(figure), figure.verdict, figure.detail)

@@ -38,6 +38,12 @@ def running(program: str) -> Iterator[int]:
         server.wait()
 
 
+def server(program: str) -> None:
+    """Runs Redis for as long as the benchmark runs, however that ends."""
+    with running(program) as port:
+        protocol.serve_until_end(address=f"127.0.0.1:{port}")
+
+
 def _wait_listening(port: int, timeout_s: float = 10.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while True:
@@ -116,9 +122,9 @@ def reply_bytes(size: int) -> int:
     return len(b"$%d\r\n" % (16 * size)) + 16 * size + 2
 
 
-def client(port: str, name: str) -> None:
+def client(address: str, name: str) -> None:
     """Measures a Redis server."""
-    made = Client(int(port), script(name))
+    made = Client(int(address.rpartition(":")[2]), script(name))
     prepared: dict[tuple[int, int], list[bytes]] = {}
 
     def stream(count: int, size: int, key_count: int, in_flight: int) -> protocol.Answer:

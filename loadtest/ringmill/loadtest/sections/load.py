@@ -11,8 +11,8 @@ from ringmill.loadtest.processes import cluster, peer
 CLIENTS = 4
 RATE = 200_000.0
 KEYS = 100_000
-IN_FLIGHT = 2
-"""Unanswered requests of a client before it lets events gather: the more, the smaller the requests."""
+IN_FLIGHT = 1
+"""Unanswered requests of a client before it lets events gather: more of them make smaller requests, and more work."""
 _SECONDS = 4.0
 
 

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from ringmill.loadtest.measure import Effort, Figure, Goal, Unavailable, alternate, at_least, compare, each_second
-from ringmill.loadtest.peers.redis import running as redis_running
 from ringmill.loadtest.processes import Process, Service, cluster, lone_worker, peer, peer_service
 
 BATCH = 4096
@@ -87,8 +86,8 @@ def redis(effort: Effort) -> Iterator[Figure]:
         sides: dict[str, Side] = {}
         shapes: dict[str, tuple[int, int]] = {}
         for script in ("hash", "packed"):
-            port = stack.enter_context(redis_running(program))
-            process = stack.enter_context(peer("redis.client", str(port), script))
+            server = stack.enter_context(peer("redis.server", program))
+            process = stack.enter_context(peer("redis.client", server.ready["address"], script))
             effort.tell(f"redis: looking for the fastest batches ({script})")
             shapes[script] = max(_REDIS_SHAPES, key=lambda shape: _redis_events_s(process, effort, *shape))
             sides[script] = _redis_side(process, effort, *shapes[script])
