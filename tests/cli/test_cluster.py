@@ -21,15 +21,19 @@ sys.path[:0] = %r
 from ringmill.cli.process import die_with_parent
 die_with_parent()
 role = sys.argv[1]
-app = open(sys.argv[2]).read() if role == "worker" else ""
-if "broken" in app:
-    sys.exit("error: app.py:3: no such field")
+app = open(sys.argv[2]).read() if role != "balancer" else ""
+if role == "check":
+    if "broken" in app:
+        sys.exit("error: app.py:3: no such field")
+    print(json.dumps({"event": "pipeline", "name": "payments"}))
+    sys.exit()
+if "unready" in app and role == "worker":
+    sys.exit("error: port 7400 is taken")
 if "stubborn" in app:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("warming up", file=sys.stderr)
-print(json.dumps({"event": "compiled"}), flush=True)
 addresses = {"address": "127.0.0.1:1", "link": "127.0.0.1:2"}
 print(json.dumps({"event": "ready", "arguments": sys.argv, **addresses}), flush=True)
 print(json.dumps({"event": "status", "events": 12}), flush=True)
@@ -64,6 +68,7 @@ def test_everything_is_started_and_stopped(make_cluster: Callable[..., Cluster])
     with make_cluster(workers=3) as cluster:
         heard = cluster.start()
         assert cluster.address == "127.0.0.1:1"
+        assert cluster.pipelines == [{"event": "pipeline", "name": "payments"}]
         ready = [line.report["arguments"] for line in heard if line.report.get("event") == "ready"]
         assert [arguments[1] for arguments in ready] == ["balancer", "worker", "worker", "worker"]
         assert all(arguments[3:5] == ["--join", "127.0.0.1:2"] for arguments in ready[1:])
@@ -83,8 +88,12 @@ def test_a_worker_that_dies_is_started_again(make_cluster: Callable[..., Cluster
         assert cluster.workers[1].name == "worker-1"
 
 
-def test_a_broken_app_is_told_in_the_workers_own_words(make_cluster: Callable[..., Cluster]) -> None:
-    with make_cluster("broken") as cluster, pytest.raises(RingmillError, match=r"app\.py:3: no such field"):
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [("broken", r"^app\.py:3: no such field"), ("unready", "^port 7400 is taken")],
+)
+def test_what_cannot_start_is_told_in_its_own_words(app: str, says: str, make_cluster: Callable[..., Cluster]) -> None:
+    with make_cluster(app) as cluster, pytest.raises(RingmillError, match=says):
         cluster.start()
     assert psutil.Process().children() == []
 

@@ -36,8 +36,6 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], program: Sequence[str] = PROGRAM) -> None:
         self.name = name
-        self.compiled = False
-        """Whether it has said that it compiled its pipelines."""
         self.ready: dict[str, Any] | None = None
         """What it said when it was ready."""
         self.last_error = ""
@@ -84,7 +82,6 @@ class Child:
                 report = json.loads(line)
             except ValueError:
                 return Line(self.name, line)
-            self.compiled |= report.get("event") == "compiled"
             if report.get("event") == "ready":
                 self.ready = report
             return Line(self.name, report=report)

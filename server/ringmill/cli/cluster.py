@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,12 +73,15 @@ class Cluster:
         self.config = config
         self.address = ""
         """Where clients connect, host:port."""
+        self.pipelines: list[dict[str, Any]] = []
+        """What was compiled, as `ringmill check --json` reports it."""
         self.status: dict[str, Any] = {}
         """The balancer's last report of its counters."""
         self.stopping = False
         """Set it, from a signal handler too, to make `start` and loops around `step` return."""
         self._ears = Ears()
         self._balancer: Child | None = None
+        self._compiler: Child | None = None
         self._seats = [_Seat(index) for index in range(config.workers)]
         self._cores = pinned_cores(config.workers, sorted(os.sched_getaffinity(0)) if config.pin else [])
         self._link = ""
@@ -100,19 +102,18 @@ class Cluster:
     def start(self) -> list[Line]:
         """Starts everything and waits until it is ready; returns what the children said.
 
-        The first worker starts alone: where nothing is compiled yet it compiles for all, and the others load that.
-        Raises RingmillError with a child's own last error when it ends before it was ready.
+        The pipelines are compiled once, while the balancer starts; the workers then load what was compiled. Raises
+        RingmillError with a child's own last error when it ends before it was ready.
         """
         deadline_s = time.monotonic() + self.config.start_s
         self._balancer = self._spawn("balancer", self._balancer_arguments())
-        heard = self._until([self._balancer], _is_ready, deadline_s)
+        self._compiler = self._spawn("check", ["check", str(self.config.app), "--json"])
+        heard = self._until([self._balancer, self._compiler], deadline_s)
         if self._balancer.ready is None:
             return heard
+        self.pipelines = [line.report for line in heard if line.report.get("event") == "pipeline"]
         self.address, self._link = self._balancer.ready["address"], self._balancer.ready["link"]
-        first = self._start_worker(self._seats[0])
-        heard += self._until([first], lambda child: child.compiled, deadline_s)
-        others = [self._start_worker(seat) for seat in self._seats[1:]]
-        return heard + self._until([first, *others], _is_ready, deadline_s)
+        return heard + self._until([self._start_worker(seat) for seat in self._seats], deadline_s)
 
     def step(self, timeout_s: float) -> list[Line]:
         """Hears the children for at most this long, and restarts workers that died.
@@ -129,12 +130,13 @@ class Cluster:
     def stop(self) -> None:
         """Stops the balancer, then the workers: so what clients have in flight is still answered."""
         deadline_s = time.monotonic() + self.config.stop_s
-        for group in ([self._balancer] if self._balancer else [], self.workers):
+        front = [child for child in (self._compiler, self._balancer) if child is not None]
+        for group in (front, self.workers):
             for child in group:
                 child.terminate()
             while any(child.exit_status() is None for child in group) and time.monotonic() < deadline_s:
                 self._listen(0.05)
-        for child in [*self.workers, *([self._balancer] if self._balancer else [])]:
+        for child in (*front, *self.workers):
             child.kill()
         self._ears.close()
 
@@ -159,19 +161,22 @@ class Cluster:
         self._ears.add(child)
         return child
 
-    def _until(self, children: list[Child], done: Callable[[Child], bool], deadline_s: float) -> list[Line]:
+    def _until(self, children: list[Child], deadline_s: float) -> list[Line]:
+        """Waits until each child is ready, or has done what it was for."""
         heard: list[Line] = []
-        while not self.stopping and not all(done(child) for child in children):
+        while not self.stopping and (waiting := [child for child in children if not _is_ready(child)]):
             heard += self._listen(0.1)
-            for child in children:
+            for child in waiting:
                 status = child.exit_status()
                 if status is not None:
-                    self._listen(0.0)  # its last words
-                    raise RingmillError(Code.FAILED_PRECONDITION, f"{child.name}: {_why(child, status)}")
+                    heard += self._listen(0.0)  # its last words
+                    if not _is_ready(child):
+                        why = child.last_error or f"{child.name} {how_it_ended(status)}"
+                        raise RingmillError(Code.FAILED_PRECONDITION, why)
             if time.monotonic() > deadline_s:
-                late = ", ".join(child.name for child in children if not done(child))
+                late = ", ".join(child.name for child in waiting)
                 raise RingmillError(Code.DEADLINE_EXCEEDED, f"not ready after {self.config.start_s:.0f} s: {late}")
-        return heard
+        return heard + self._listen(0.0)
 
     def _listen(self, timeout_s: float) -> list[Line]:
         heard = self._ears.listen(timeout_s)
@@ -207,7 +212,7 @@ def _welcome(seat: _Seat) -> list[Line]:
 
 
 def _is_ready(child: Child) -> bool:
-    return child.ready is not None
+    return child.ready is not None or child.exit_status() == 0
 
 
 def _why(child: Child, status: int) -> str:

@@ -44,8 +44,6 @@ def run(config: WorkerConfig) -> int:
     lanes = [make_lane(index, pipeline, config, telemetry) for index, pipeline in enumerate(pipelines.values())]
     telemetry.watch(partial(figures, lanes))
     worker = Worker(config, lanes, time.perf_counter() - began_s, telemetry)
-    # Who starts several workers waits for this, so that one compiles and the others load what it compiled.
-    print(json.dumps({"event": "compiled", "name": config.name}), flush=True)
     try:
         return worker.run()
     finally:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringmill.cli import console
+from ringmill.cli import console, process
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def check(
     app: Annotated[Path, typer.Argument(help="Python file that defines pipelines.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each pipeline.")] = False,
 ) -> int:
     """Compile the pipelines of a file, and say what they take, give and keep. Starts nothing.
 
@@ -24,16 +25,46 @@ def check(
 
     [dim]$ ringmill check examples/flights.py[/dim]
     """
+    process.die_with_parent()
     from ringmill.pipeline import load_pipelines
 
     pipelines = load_pipelines(app)
-    screen = console.out()
     for pipeline in pipelines.values():
-        with screen.status(f"compiling {pipeline.name}"):
-            compiled = pipeline.compile()
-        screen.print(_table(pipeline, compiled))
-    screen.print(f"{app}: {len(pipelines)} {'pipeline is' if len(pipelines) == 1 else 'pipelines are'} in order")
+        if as_json:
+            _report(pipeline, pipeline.compile())
+        else:
+            _show(pipeline)
+    if not as_json:
+        count = f"{len(pipelines)} {'pipeline is' if len(pipelines) == 1 else 'pipelines are'} in order"
+        console.out().print(f"{app}: {count}")
     return 0
+
+
+def _report(pipeline: "Pipeline", compiled: "CompiledPipeline") -> None:
+    plan = pipeline.plan
+    console.report(
+        "pipeline",
+        name=plan.name,
+        version=plan.version,
+        digest=plan.digest,
+        fields=[_field(field) for field in plan.fields],
+        outputs=[_field(field) for field in plan.outputs],
+        state_bytes=_state_bytes(pipeline),
+        uses_time=plan.uses_time,
+        cold=compiled.cold,
+        compile_s=round(compiled.compile_s, 3),
+    )
+
+
+def _show(pipeline: "Pipeline") -> None:
+    screen = console.out()
+    with screen.status(f"compiling {pipeline.name}"):
+        compiled = pipeline.compile()
+    screen.print(_table(pipeline, compiled))
+
+
+def _state_bytes(pipeline: "Pipeline") -> int:
+    return sum(step.state.itemsize for step in pipeline.plan.steps)
 
 
 def _table(pipeline: "Pipeline", compiled: "CompiledPipeline") -> "Table":
@@ -45,8 +76,9 @@ def _table(pipeline: "Pipeline", compiled: "CompiledPipeline") -> "Table":
     table.add_column(overflow="fold")
     table.add_row("fields", "\n".join(_field(field) for field in plan.fields) or "none but key and time")
     table.add_row("outputs", "\n".join(_field(field) for field in plan.outputs))
-    state = sum(step.state.itemsize for step in plan.steps)
-    table.add_row("state", f"{state} bytes a key, {compiled.row_dtype.itemsize} with the key's own header")
+    table.add_row(
+        "state", f"{_state_bytes(pipeline)} bytes a key, {compiled.row_dtype.itemsize} with the key's own header"
+    )
     table.add_row("time", "used: events without a time are rejected" if plan.uses_time else "not used")
     table.add_row("digest", plan.digest)
     how = "compiled" if compiled.cold else "loaded from the cache"

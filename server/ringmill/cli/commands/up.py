@@ -80,8 +80,8 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
     show_logs(heard, verbose)
     if cluster.stopping:
         return
-    for pipeline in _pipelines(heard):
-        screen.print(f"ringmill {_version()}  {pipeline}")
+    for pipeline in cluster.pipelines:
+        screen.print(f"ringmill {_version()}  {_pipeline(pipeline)}")
     took_s = time.monotonic() - began_s
     screen.print(f"{count}  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s")
 
@@ -152,14 +152,6 @@ def _watch_plainly(cluster: Cluster, rate: _Rate, verbose: bool) -> None:
         if line != last:
             console.out().print(line)
         next_s, last = now_s + PLAIN_STATUS_S, line
-
-
-def _pipelines(heard: list[Line]) -> list[str]:
-    """What the first worker compiled: name, version, digest and seconds of each pipeline."""
-    for line in heard:
-        if line.report.get("event") == "ready" and "pipelines" in line.report:
-            return [_pipeline(pipeline) for pipeline in line.report["pipelines"]]
-    return []
 
 
 def _pipeline(report: dict[str, Any]) -> str:

@@ -53,12 +53,13 @@ def _stream_all(cluster: Cluster, years: dict[str, flights.Events]) -> report.Fi
     by_tail, by_route = years[flights.BY_TAIL], years[flights.BY_ROUTE]
     many = by_tail.copies(COPIES)
     with _client(cluster, flights.BY_ROUTE) as client:
+        _prepare(client)
         routes = stream(client, by_route, "flights by route", watch)
     with _client(cluster, flights.BY_TAIL) as client:
         tails = stream(client, by_tail, "flights by aircraft", watch)
         rate = stream(client, many, f"{COPIES} copies, for the rate", watch, keep=False)
-        batches = _latencies(client, by_tail, BATCH_EVENTS, BATCH_CALLS)
-        singles = _latencies(client, by_tail, 1, SINGLE_CALLS)
+        batches = _batch_latencies(client, by_tail)
+        singles = _single_latencies(client, by_tail)
     return report.Findings(by_route, routes, by_tail, tails, rate, batches, singles, CHECKED_KEYS, BATCH_EVENTS)
 
 
@@ -83,16 +84,36 @@ def stream(
     return report.Streamed(len(events), rejected, took_s, columns)
 
 
-def _latencies(client: "Client", events: flights.Events, size: int, calls: int) -> npt.NDArray[np.float64]:
-    """Seconds of single calls with `size` events each, one after the other, from call to outcomes."""
-    took = np.empty(calls)
-    for call in range(calls):
-        start = call * size % (len(events) - size)
-        piece = events.piece(start, start + size)
+def _batch_latencies(client: "Client", events: flights.Events) -> npt.NDArray[np.float64]:
+    """Seconds of calls with one batch each, one after the other, from call to outcomes."""
+    took_s = np.empty(BATCH_CALLS)
+    for call in range(BATCH_CALLS):
+        start = call * BATCH_EVENTS % (len(events) - BATCH_EVENTS)
+        piece = events.piece(start, start + BATCH_EVENTS)
         began_s = time.perf_counter()
         client.process(piece.keys, piece.times, delay=piece.delay)
-        took[call] = time.perf_counter() - began_s
-    return took
+        took_s[call] = time.perf_counter() - began_s
+    return took_s
+
+
+def _single_latencies(client: "Client", events: flights.Events) -> npt.NDArray[np.float64]:
+    """Seconds of calls with one event each, one after the other, from call to outcome."""
+    some = events.piece(0, SINGLE_CALLS)
+    took_s = np.empty(SINGLE_CALLS)
+    rows = zip(some.keys.to_pylist(), some.times.tolist(), some.delay.tolist(), strict=True)
+    for call, (key, time_us, delay) in enumerate(rows):
+        began_s = time.perf_counter()
+        client.process_one(key, time_us, delay=delay)
+        took_s[call] = time.perf_counter() - began_s
+    return took_s
+
+
+def _prepare(client: "Client") -> None:
+    """Has the client compile or load its codec, so that the first figures are not of that. An empty key is rejected,
+    so no state changes."""
+    with console.out().status("preparing the client"):
+        client.process([""], delay=[0.0])
+        client.process_one("", delay=0.0)
 
 
 def _client(cluster: Cluster, pipeline: str) -> "Client":
