@@ -64,7 +64,7 @@ def test_equal_weights_are_within_one_partition_of_their_share(hosts: set[str]) 
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(names, st.integers(1, 4), min_size=2, max_size=16))
 def test_weighted_shares(weights: dict[str, int]) -> None:
-    """A lighter worker is never more than one off. The heaviest make up for all that the others took early."""
+    """Lighter workers take their next slot early, and the heaviest make up for all of them."""
     counts = np.bincount(maglev(weights), minlength=len(weights))
     exact = np.array([weights[name] for name in sorted(weights)]) / sum(weights.values()) * 1021
     heaviest = exact == exact.max()
@@ -89,6 +89,14 @@ def test_a_newcomer_takes_its_share_and_shuffles_little(workers: int) -> None:
         assert abs(taken - 1021 / (workers + 1)) <= 1
         extra.append(np.count_nonzero((before != after) & (after != newcomer)) / 1021)
     assert np.median(extra) <= 0.04
+
+
+@pytest.mark.parametrize("workers", range(1, 17))
+def test_the_names_that_up_gives_shuffle_at_most_four_percent(workers: int) -> None:
+    names = [f"worker-{number}" for number in range(workers + 1)]
+    before = np.array(sorted(names[:-1]))[maglev(dict.fromkeys(names[:-1], 1))]
+    after = np.array(sorted(names))[maglev(dict.fromkeys(names, 1))]
+    assert np.count_nonzero((before != after) & (after != names[-1])) <= 0.04 * 1021
 
 
 @pytest.mark.parametrize("workers", [1, 3, 16])
