@@ -187,6 +187,13 @@ def test_what_workers_tell_is_listed() -> None:
     assert first.partitions + second.partitions == 1021
 
 
+def test_views_go_on_where_an_earlier_balancer_ended() -> None:
+    members = Membership(Rules(expected_workers=2))
+    members.register(0, registration("a", view_version=7), 0)
+    assert published(members.register(1, registration("b", view_version=5), 0)).view.version == 8
+    assert published(members.broken(0)).view.version == 9
+
+
 def test_strangers_are_ignored() -> None:
     members = formed()
     members.heard(99, 0)

@@ -53,7 +53,7 @@ class Balancer:
             time.perf_counter_ns,
             heartbeat_ms=config.heartbeat_ms,
             response_bytes_max=limits.bytes_in_flight_max,
-            on_formed=self._serve,
+            on_view=self._serve,
         )
         self._public = self._loop.server(
             public_routes(self._hub) | self._health.routes() | self._reflection(),
@@ -90,6 +90,8 @@ class Balancer:
         return reflection_routes([PROCESSING, ADMIN]) if self._config.reflection else {}
 
     def _serve(self) -> None:
+        if self._stopping:
+            return
         for service in _SERVICES:
             self._health.set_serving(service, True)
 

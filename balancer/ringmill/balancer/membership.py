@@ -123,6 +123,8 @@ class Membership:
         self._names: dict[int, str] = {}
         self._view = View(0, rules.cluster, (), np.full(rules.partitions, NOBODY, np.int32))
         self._catalogue: Mapping[str, Served] = MappingProxyType({})
+        self._version_seen = 0
+        """The newest view that any worker has obeyed: of a balancer before this one, if it is newer than ours."""
         self._ticked_ms: int | None = None
 
     @property
@@ -155,7 +157,8 @@ class Membership:
         if seat is not None and seat.link is not None:
             self._names.pop(seat.link, None)
             effects.append(Drop(seat.link, "its worker has dialled again"))
-        self._adopt(registration)
+        self._catalogue = MappingProxyType(_catalogue_of(registration))  # the same as before, unless all were dead
+        self._version_seen = max(self._version_seen, registration.view_version)
         self._names[link] = registration.name
         self._seats[registration.name] = _Seat(
             name=registration.name,
@@ -291,10 +294,6 @@ class Membership:
                 f"{'serves' if len(others) == 1 else 'serve'} {_spell(self._catalogue)}: start all from the same app",
             )
 
-    def _adopt(self, registration: Registration) -> None:
-        """Takes over the pipelines of the first worker alive: the later ones must offer the same."""
-        self._catalogue = MappingProxyType(_catalogue_of(registration))
-
     def _publish(self) -> Publish:
         seats = [self._seats[name] for name in sorted(self._seats)]
         members = tuple(
@@ -302,7 +301,8 @@ class Membership:
             for seat in seats
         )
         table = _place(self._view, members, self._rules.partitions)
-        self._view = replace(self._view, version=self._view.version + 1, members=members, table=table)
+        version = max(self._view.version, self._version_seen) + 1
+        self._view = replace(self._view, version=version, members=members, table=table)
         return Publish(self._view, tuple(seat.link for seat in seats))
 
 

@@ -29,7 +29,7 @@ class Hub:
         *,
         heartbeat_ms: int,
         response_bytes_max: int,
-        on_formed: Callable[[], None],
+        on_view: Callable[[], None],
     ) -> None:
         """Begins with nothing open.
 
@@ -40,7 +40,7 @@ class Hub:
         self.clock = clock
         self._heartbeat_ms = heartbeat_ms
         self._response_bytes_max = response_bytes_max
-        self._on_formed = on_formed
+        self._on_view = on_view
         self._streams: dict[int, Stream] = {}
         self._links: dict[int, Stream] = {}
         self._leaving: set[int] = set()
@@ -173,8 +173,7 @@ class Hub:
         alive = sum(member.alive for member in effect.view.members)
         logger.info("view %d: %d of %d workers serve", effect.view.version, alive, len(effect.view.members))
         self.router.publish(effect.view, effect.links, self.membership.catalogue, self.clock())
-        if effect.view.version == 1:
-            self._on_formed()
+        self._on_view()
 
     def _number(self) -> int:
         self._last += 1

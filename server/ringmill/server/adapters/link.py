@@ -110,6 +110,7 @@ class Link:
         if response.heartbeat_ms:
             self._heartbeat_s = response.heartbeat_ms / 1000
         if response.HasField("view"):
+            self._registration.view_version = response.view.version
             self._on_view(view_from_proto(response.view))
 
     def _answer(self, buffer: Bytes, entry: Entry, arrived_ns: int) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ringmill.v1 import processing_pb2 as ringmill_dot_v1_dot_processing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fringmill/internal/v1/link.proto\x12\x14ringmill.internal.v1\x1a\x1cringmill/v1/processing.proto\"\xc0\x01\n\x0bJoinRequest\x12\x38\n\x0cregistration\x18\x01 \x01(\x0b\x32\".ringmill.internal.v1.Registration\x12\x31\n\x07results\x18\x02 \x03(\x0b\x32 .ringmill.internal.v1.PartResult\x12\x32\n\theartbeat\x18\x03 \x01(\x0b\x32\x1f.ringmill.internal.v1.Heartbeat\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xc9\x01\n\x0cRegistration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x38\n\tpipelines\x18\x05 \x03(\x0b\x32%.ringmill.v1.DescribePipelineResponse\x12\x16\n\x0epipeline_names\x18\x06 \x03(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x12\n\nevents_max\x18\x08 \x03(\r\">\n\tHeartbeat\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\"y\n\x0cJoinResponse\x12(\n\x04view\x18\x01 \x01(\x0b\x32\x1a.ringmill.internal.v1.View\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.ringmill.internal.v1.Part\x12\x14\n\x0cheartbeat_ms\x18\x03 \x01(\r\"{\n\x04View\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Member\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x0e\n\x06owners\x18\x05 \x03(\x11\"[\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\"5\n\x04Part\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08pipeline\x18\x02 \x01(\r\x12\x0f\n\x07request\x18\x03 \x01(\x0c\"H\n\nPartResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t2`\n\x0bLinkService\x12Q\n\x04Join\x12!.ringmill.internal.v1.JoinRequest\x1a\".ringmill.internal.v1.JoinResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fringmill/internal/v1/link.proto\x12\x14ringmill.internal.v1\x1a\x1cringmill/v1/processing.proto\"\xc0\x01\n\x0bJoinRequest\x12\x38\n\x0cregistration\x18\x01 \x01(\x0b\x32\".ringmill.internal.v1.Registration\x12\x31\n\x07results\x18\x02 \x03(\x0b\x32 .ringmill.internal.v1.PartResult\x12\x32\n\theartbeat\x18\x03 \x01(\x0b\x32\x1f.ringmill.internal.v1.Heartbeat\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xdf\x01\n\x0cRegistration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x38\n\tpipelines\x18\x05 \x03(\x0b\x32%.ringmill.v1.DescribePipelineResponse\x12\x16\n\x0epipeline_names\x18\x06 \x03(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x12\n\nevents_max\x18\x08 \x03(\r\x12\x14\n\x0cview_version\x18\t \x01(\x04\">\n\tHeartbeat\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\"y\n\x0cJoinResponse\x12(\n\x04view\x18\x01 \x01(\x0b\x32\x1a.ringmill.internal.v1.View\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.ringmill.internal.v1.Part\x12\x14\n\x0cheartbeat_ms\x18\x03 \x01(\r\"{\n\x04View\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Member\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x0e\n\x06owners\x18\x05 \x03(\x11\"[\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\"5\n\x04Part\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08pipeline\x18\x02 \x01(\r\x12\x0f\n\x07request\x18\x03 \x01(\x0c\"H\n\nPartResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t2`\n\x0bLinkService\x12Q\n\x04Join\x12!.ringmill.internal.v1.JoinRequest\x1a\".ringmill.internal.v1.JoinResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOINREQUEST']._serialized_start=88
   _globals['_JOINREQUEST']._serialized_end=280
   _globals['_REGISTRATION']._serialized_start=283
-  _globals['_REGISTRATION']._serialized_end=484
-  _globals['_HEARTBEAT']._serialized_start=486
-  _globals['_HEARTBEAT']._serialized_end=548
-  _globals['_JOINRESPONSE']._serialized_start=550
-  _globals['_JOINRESPONSE']._serialized_end=671
-  _globals['_VIEW']._serialized_start=673
-  _globals['_VIEW']._serialized_end=796
-  _globals['_MEMBER']._serialized_start=798
-  _globals['_MEMBER']._serialized_end=889
-  _globals['_PART']._serialized_start=891
-  _globals['_PART']._serialized_end=944
-  _globals['_PARTRESULT']._serialized_start=946
-  _globals['_PARTRESULT']._serialized_end=1018
-  _globals['_LINKSERVICE']._serialized_start=1020
-  _globals['_LINKSERVICE']._serialized_end=1116
+  _globals['_REGISTRATION']._serialized_end=506
+  _globals['_HEARTBEAT']._serialized_start=508
+  _globals['_HEARTBEAT']._serialized_end=570
+  _globals['_JOINRESPONSE']._serialized_start=572
+  _globals['_JOINRESPONSE']._serialized_end=693
+  _globals['_VIEW']._serialized_start=695
+  _globals['_VIEW']._serialized_end=818
+  _globals['_MEMBER']._serialized_start=820
+  _globals['_MEMBER']._serialized_end=911
+  _globals['_PART']._serialized_start=913
+  _globals['_PART']._serialized_end=966
+  _globals['_PARTRESULT']._serialized_start=968
+  _globals['_PARTRESULT']._serialized_end=1040
+  _globals['_LINKSERVICE']._serialized_start=1042
+  _globals['_LINKSERVICE']._serialized_end=1138
 # @@protoc_insertion_point(module_scope)

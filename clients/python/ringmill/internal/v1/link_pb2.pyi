@@ -20,7 +20,7 @@ class JoinRequest(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., results: _Optional[_Iterable[_Union[PartResult, _Mapping]]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., draining: _Optional[bool] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("name", "incarnation", "weight", "cluster", "pipelines", "pipeline_names", "address", "events_max")
+    __slots__ = ("name", "incarnation", "weight", "cluster", "pipelines", "pipeline_names", "address", "events_max", "view_version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class Registration(_message.Message):
     PIPELINE_NAMES_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_MAX_FIELD_NUMBER: _ClassVar[int]
+    VIEW_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     incarnation: int
     weight: int
@@ -37,7 +38,8 @@ class Registration(_message.Message):
     pipeline_names: _containers.RepeatedScalarFieldContainer[str]
     address: str
     events_max: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[int] = ..., weight: _Optional[int] = ..., cluster: _Optional[str] = ..., pipelines: _Optional[_Iterable[_Union[_processing_pb2.DescribePipelineResponse, _Mapping]]] = ..., pipeline_names: _Optional[_Iterable[str]] = ..., address: _Optional[str] = ..., events_max: _Optional[_Iterable[int]] = ...) -> None: ...
+    view_version: int
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[int] = ..., weight: _Optional[int] = ..., cluster: _Optional[str] = ..., pipelines: _Optional[_Iterable[_Union[_processing_pb2.DescribePipelineResponse, _Mapping]]] = ..., pipeline_names: _Optional[_Iterable[str]] = ..., address: _Optional[str] = ..., events_max: _Optional[_Iterable[int]] = ..., view_version: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("keys", "state_bytes", "events")
