@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from ringmill.client import AsyncClient, Client, Outcome, Result
 from ringmill.v1 import processing_pb2 as pb
@@ -41,7 +42,7 @@ OUTPUTS = [
 class FakeServer:
     """Serves pipelines "flights", "slow" (20 ms a batch), "breaks" (ABORTED at the third batch) and "mute"."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
         self.requests: list[pb.ProcessRequest] = []
         self.metadata: list[dict[str, str]] = []
         self.seen: dict[str, int] = {}
@@ -59,8 +60,10 @@ class FakeServer:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("ringmill.v1.ProcessingService", handlers),)
         )
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self.address = f"127.0.0.1:{self.port}"
+        if credentials is None:
+            self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        else:
+            self.address = f"localhost:{self._server.add_secure_port('localhost:0', credentials)}"
         self._server.start()
 
     def wait_for_requests(self, count: int) -> None:
@@ -183,6 +186,16 @@ class Awaited:
             self._open = False
             self._runner.run(self._client.close())
             self._runner.close()
+
+
+@pytest.fixture
+def secured() -> Iterator[tuple[FakeServer, bytes]]:
+    """A server with a certificate, and the authority that signed it."""
+    authority = trustme.CA()
+    own = authority.issue_cert("localhost")
+    fake = FakeServer(grpc.ssl_server_credentials([(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())]))
+    yield fake, authority.cert_pem.bytes()
+    fake.stop()
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class AioChannel:
         event_loop: asyncio.AbstractEventLoop,
         turn_over: Callable[[], None],
         do: Callable[[Coroutine[Any, Any, None]], None],
+        inside: Callable[[Callable[[], Any]], Any],
     ) -> None:
         options = channel_options(limits, tls)
         self._core: Any  # the public stubs know neither bytes as messages nor calls without an iterator
@@ -100,6 +101,7 @@ class AioChannel:
         self._event_loop = event_loop
         self._turn_over = turn_over
         self._do = do
+        self._inside = inside
         self._lives: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -110,7 +112,7 @@ class AioChannel:
         if self._closed:
             raise RingmillError(Code.FAILED_PRECONDITION, f"the channel to {self._target} is closed")
         check_metadata(metadata)
-        call = self._core.stream_stream(method)(metadata=tuple(metadata), timeout=timeout_s)
+        call = self._inside(lambda: self._core.stream_stream(method)(metadata=tuple(metadata), timeout=timeout_s))
         stream = AioClientStream(method, self._target, call, handler, self._turn_over)
         life = self._event_loop.create_task(stream.live())
         self._lives.add(life)

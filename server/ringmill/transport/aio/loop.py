@@ -33,7 +33,9 @@ class AioLoop:
 
     def channel(self, target: str, tls: ClientTls | None = None, limits: Limits = Limits()) -> AioChannel:  # noqa: B008
         """Makes a channel to host:port."""
-        return self._inside(lambda: AioChannel(target, tls, limits, self._loop, self._turn_over, self._do))
+        return self._inside(
+            lambda: AioChannel(target, tls, limits, self._loop, self._turn_over, self._do, self._inside)
+        )
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Runs a callback in turn with the handlers. May be called from any thread, also from a signal handler."""
