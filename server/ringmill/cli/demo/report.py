@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ROUTES_SHOWN = 8
+_LEVELS = (50, 95, 99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,15 @@ def show(found: Findings, workers: int) -> int:
     screen.print()
     screen.print(_figures(found, workers))
     screen.print()
+    screen.print(_latencies(found))
+    screen.print()
     screen.print(_routes(oracle.abnormal_routes(found.by_route, found.routes.outputs)))
     screen.print()
     unknown = _unknown_aircraft(found.by_tail)
     complete = found.tails.rejected == unknown and found.routes.rejected == 0
     screen.print(
-        f"{unknown:,} flights name no aircraft: {found.tails.rejected:,} events rejected as KEY_INVALID, "
-        f"and the rest of their batches applied: {_verdict(complete)}"
+        f"{unknown:,} flights name no aircraft; just as many events were rejected, and all others applied: "
+        f"{_verdict(complete)}"
     )
     check = oracle.check(found.by_tail, found.tails.outputs, found.checked_keys)
     screen.print(
@@ -76,10 +79,18 @@ def _figures(found: Findings, workers: int) -> "Table":
     for name, streamed in (("by route", found.routes), ("by aircraft", found.tails), ("for the rate", found.rate)):
         rate = f"{console.count(streamed.events / streamed.took_s)} events/s"
         table.add_row(name, f"{streamed.events:,}", console.seconds(streamed.took_s), rate)
-    table.add_section()
-    table.add_row("latency of a call", *(f"[bold]p{level}[/bold]" for level in (50, 95, 99)))
-    for name, latencies in ((f"{found.batch_events:,} events", found.batches_s), ("one event", found.singles_s)):
-        table.add_row(name, *(console.seconds(q) for q in np.percentile(latencies, (50, 95, 99))))
+    return table
+
+
+def _latencies(found: Findings) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="latency of one call at a time, to its outcomes", title_justify="left", box=None)
+    table.add_column()
+    for level in _LEVELS:
+        table.add_column(f"p{level}", justify="right")
+    for name, took_s in ((f"{found.batch_events:,} events", found.batches_s), ("one event", found.singles_s)):
+        table.add_row(name, *(console.seconds(level_s) for level_s in np.percentile(took_s, _LEVELS)))
     return table
 
 
