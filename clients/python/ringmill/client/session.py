@@ -69,18 +69,22 @@ class Feed(Protocol):
     @property
     def answered(self) -> int:
         """Events whose outcomes it has heard."""
+        ...
 
     def take(self, limits: BatchLimits) -> tuple[bytes | memoryview, int]:
         """Encoded events of the next batch and their number; 0 when there is nothing to send now."""
+        ...
 
     def deliver(self, message: bytes, count: int) -> pb.ProcessResponse:
         """Hears the answer to its oldest unanswered batch, of `count` events. Returns all of it but the outcomes.
 
         Raises ClientError when the bytes are not such an answer.
         """
+        ...
 
     def fail(self, error: ClientError) -> None:
         """Hears, once, that nothing more will be answered."""
+        ...
 
 
 class Session:
