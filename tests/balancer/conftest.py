@@ -14,6 +14,7 @@ from ringmill.core.maglev import maglev
 from ringmill.core.split import Splitter
 from ringmill.core.view import Member, View
 from ringmill.internal.v1.link_pb2 import JoinResponse, Part
+from ringmill.telemetry import Telemetry
 from ringmill.v1.processing_pb2 import (
     AckLevel,
     DescribePipelineResponse,
@@ -65,11 +66,13 @@ class Client:
 class World:
     """A router, its links (link 100 + n is worker n's first) and its clients."""
 
-    def __init__(self, workers: int, limits: RouterLimits, splitter: Splitter) -> None:
+    def __init__(
+        self, workers: int, limits: RouterLimits, splitter: Splitter, telemetry: Telemetry | None = None
+    ) -> None:
         self.now_ns = 1_000_000_000
         names = [f"worker-{place}" for place in range(workers)]
         self.view = View(0, "", (), maglev({}, PARTITIONS))
-        self.router = Router(splitter, self.view, limits)
+        self.router = Router(splitter, self.view, limits, telemetry)
         self.members = tuple(Member(name, 1) for name in names)
         self.table = maglev(dict.fromkeys(names, 1), PARTITIONS)
         self.links: list[int | None] = [None] * workers
@@ -116,8 +119,8 @@ class World:
         self.router.link_up(self._last_link)
         return self._last_link
 
-    def open(self, stream: int) -> Client:
-        self.router.opened(stream)
+    def open(self, stream: int, traceparent: str = "") -> Client:
+        self.router.opened(stream, traceparent)
         return self.clients[stream]
 
     def send(self, stream: int, message: bytes) -> Client:
@@ -203,7 +206,7 @@ def splitter() -> Splitter:
 
 @pytest.fixture
 def make_world(splitter: Splitter) -> Callable[..., World]:
-    return lambda workers=2, limits=None: World(workers, limits or RouterLimits(), splitter)
+    return lambda workers=2, limits=None, telemetry=None: World(workers, limits or RouterLimits(), splitter, telemetry)
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from ringmill.balancer.router import RouterLimits
 from ringmill.core.agreement import Served, StreamLimits
 from ringmill.core.errors import Code, Reason
 from ringmill.internal.v1.link_pb2 import JoinResponse
+from ringmill.telemetry import Span, Telemetry
+from ringmill.telemetry.counts import Stage, StageTimes
+from ringmill.telemetry.names import SpanKind
 from ringmill.v1.processing_pb2 import (
     AckLevel,
     DescribePipelineResponse,
@@ -419,6 +422,71 @@ def test_shutting_down_answers_what_was_sent(world: World, make_request: Request
     assert world.router.idle
 
 
+CONTEXT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def traceparents(world: World) -> list[str]:
+    return [ProcessRequest.FromString(part).traceparent for frame in world.frames.values() for part in parts_of(frame)]
+
+
+def test_a_streams_trace_context_reaches_the_workers(world: World, make_request: Request) -> None:
+    world.open(1, CONTEXT)
+    world.send(1, make_request([world.key_of(0), world.key_of(1)]))
+    assert traceparents(world) == [CONTEXT, CONTEXT]
+    world.settle()
+    own = CONTEXT.replace("b7", "c8")
+    message = make_request([world.key_of(0)], traceparent=own)
+    world.send(1, message)
+    assert parts_of(world.frames[world.links[0]]) == [message]
+
+
+class Recorded(Span):
+    recording = True
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-1111111111111111-01"
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, int, str | None]] = []
+
+    def end(self, events: int, rejected: int, error: str | None = None) -> None:
+        self.ended.append((events, rejected, error))
+
+
+class Recording(Telemetry):
+    enabled = True
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, str, Recorded]] = []
+        self.times = StageTimes()
+
+    def stages(self, pipeline: str) -> StageTimes:
+        return self.times
+
+    def span(self, kind: SpanKind, pipeline: str, traceparent: str) -> Recorded:
+        self.spans.append((pipeline, traceparent, Recorded()))
+        return self.spans[-1][2]
+
+
+def test_a_span_for_each_traced_batch_and_times_for_all(
+    make_world: Callable[..., World], make_request: Request
+) -> None:
+    telemetry = Recording()
+    world = make_world(telemetry=telemetry).form()
+    world.open(1)
+    world.send(1, make_request([world.key_of(0)] * 3, traceparent=CONTEXT))
+    assert traceparents(world) == [Recorded.traceparent]
+    world.settle()
+    world.send(1, make_request([world.key_of(0)]))
+    world.settle()
+    world.send(1, make_request([world.key_of(1)], traceparent=CONTEXT))
+    world.write(1)
+    world.lose(1)
+    (first_pipeline, context, first), (_, _, second) = telemetry.spans
+    assert (first_pipeline, context) == ("flights", CONTEXT)
+    assert first.ended == [(3, 0, None)]
+    assert second.ended == [(1, 0, "the stream ended first")]
+    assert [sum(telemetry.times.buckets[stage]) for stage in (Stage.QUEUE, Stage.ROUTE, Stage.TOTAL)] == [2, 2, 2]
+
+
 def test_figures(world: World, make_request: Request) -> None:
     world.open(1)
     world.send(1, make_request([world.key_of(0), world.key_of(1)]))
@@ -427,6 +495,10 @@ def test_figures(world: World, make_request: Request) -> None:
     assert (counts.in_flight, counts.batches) == (2, 0)
     world.settle()
     assert (counts.in_flight, counts.batches, counts.events) == (0, 2, 2)
+    world.send(1, make_request([world.key_of(0)]))
+    world.send(1, make_request([world.key_of(0)]))
+    world.router.tick(world.now_ns)
+    assert counts.queue_depth == 1
     world.lose(1)
     world.send(1, make_request([world.key_of(1)]))
     assert counts.rejected[Reason.UNAVAILABLE] == 1

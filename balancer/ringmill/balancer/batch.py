@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ringmill.core.errors import Code
 from ringmill.core.split import Owners
+from ringmill.telemetry import NO_SPAN, Span
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +31,7 @@ class Batch:
     head: bytes = b""
     """What stands before the outcomes in the response to a split request."""
     response: bytes = b""
+    span: Span = NO_SPAN
     wanted: bool = True
     """False once nobody waits for the response."""
     end: tuple[Code, str] | None = None

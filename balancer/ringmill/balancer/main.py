@@ -46,7 +46,11 @@ class Balancer:
         limits = config.limits.streams
         membership = Membership(config.rules)
         splitter = Splitter(config.partitions, EVENTS_MAX, limits.request_bytes_max)
-        self._router = Router(splitter, membership.view, config.limits)
+        self._telemetry = Telemetry.start(
+            "ringmill-balancer", TelemetryConfig.from_environment(prometheus_port=config.prometheus_port)
+        )
+        self._router = Router(splitter, membership.view, config.limits, self._telemetry)
+        self._telemetry.watch(self._router.snapshot)
         self._hub = Hub(
             membership,
             self._router,
@@ -70,10 +74,6 @@ class Balancer:
         config = self._config
         link = _bound(config.link, self._link.listen(config.link))
         address = _bound(config.listen, self._public.listen(config.listen))
-        telemetry = Telemetry.start(
-            "ringmill-balancer", TelemetryConfig.from_environment(prometheus_port=config.prometheus_port)
-        )
-        telemetry.watch(self._router.snapshot)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._loop.call_soon(self._drain))
         self._link.start()
@@ -83,7 +83,7 @@ class Balancer:
             self._loop.call_later(config.status_interval_s, self._report)
         print(json.dumps({"event": "ready", "address": address, "link": link}), flush=True)
         self._loop.run()
-        telemetry.stop()
+        self._telemetry.stop()
         return 0
 
     def _reflection(self) -> dict[str, Accept]:

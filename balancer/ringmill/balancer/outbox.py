@@ -31,6 +31,10 @@ class Outbox:
         """Parts that wait."""
         return len(self._queue)
 
+    def depth(self, pipeline: int) -> int:
+        """Parts of one pipeline that wait."""
+        return sum(part.pipeline == pipeline for part in self._queue)
+
     @property
     def unanswered(self) -> int:
         """Parts that the worker has."""

@@ -21,7 +21,9 @@ from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.maglev import NOBODY, Table
 from ringmill.core.split import Splitter
 from ringmill.core.view import View
-from ringmill.telemetry.counts import Counts
+from ringmill.telemetry import Telemetry
+from ringmill.telemetry.counts import Counts, Stage, StageTimes
+from ringmill.telemetry.names import ROUTE
 from ringmill.v1.processing_pb2 import ProcessRequest
 
 MICROSECOND_NS = 1_000
@@ -81,13 +83,38 @@ Result = tuple[int, bytes, int, str]
 its reason."""
 
 
+class _Figures:
+    """What is measured of one pipeline."""
+
+    __slots__ = ("counts", "times")
+
+    def __init__(self, times: StageTimes) -> None:
+        self.counts = Counts()
+        self.times = times
+
+
 class _Stream:
     """One client's stream."""
 
-    __slots__ = ("agreement", "batches", "blocks", "bytes", "clogged", "ending", "head", "head_bytes", "id", "paused")
+    __slots__ = (
+        "agreement",
+        "batches",
+        "blocks",
+        "bytes",
+        "clogged",
+        "ending",
+        "figures",
+        "head",
+        "head_bytes",
+        "id",
+        "paused",
+        "traceparent",
+    )
 
-    def __init__(self, stream: int, limits: StreamLimits) -> None:
+    def __init__(self, stream: int, limits: StreamLimits, figures: _Figures, traceparent: str) -> None:
         self.id = stream
+        self.figures = figures
+        self.traceparent = traceparent
         self.agreement = Agreement(limits)
         self.batches: deque[Batch] = deque()
         self.bytes = 0
@@ -103,6 +130,8 @@ class _Stream:
 
 
 _NO_HEAD = ProcessRequest()
+_NO_FIGURES = _Figures(StageTimes())
+"""Of streams that have not said which pipeline they want."""
 
 
 class Router:
@@ -111,7 +140,9 @@ class Router:
     Every method is an input and adds to `effects`, which the caller performs in order and clears.
     """
 
-    def __init__(self, splitter: Splitter, view: View, limits: RouterLimits) -> None:
+    def __init__(
+        self, splitter: Splitter, view: View, limits: RouterLimits, telemetry: Telemetry | None = None
+    ) -> None:
         self.effects: list[Effect] = []
         self._splitter = splitter
         self._limits = limits
@@ -122,7 +153,8 @@ class Router:
         self._routes: Table = view.routes
         self._catalogue: Mapping[str, Served] = {}
         self._why_not = "waiting for workers"
-        self._counts: dict[str, Counts] = {}
+        self._telemetry = telemetry or Telemetry.off()
+        self._figures: dict[str, _Figures] = {}
 
     # Membership
 
@@ -193,12 +225,15 @@ class Router:
             if outbox.queued:
                 self._refuse(outbox.take_late(now_ns), DEADLINE, Reason.DEADLINE, now_ns)
                 self._relieve(outbox)
+        for served in self._catalogue.values():
+            depth = sum(outbox.depth(served.index) for outbox in self._outboxes.values())
+            self._figures_of(served.name).counts.queue_depth = depth
 
     # Streams
 
-    def opened(self, stream: int) -> None:
-        """A client has opened a stream."""
-        self._streams[stream] = _Stream(stream, self._limits.streams)
+    def opened(self, stream: int, traceparent: str = "") -> None:
+        """A client has opened a stream. traceparent: W3C trace context of batches that have none of their own."""
+        self._streams[stream] = _Stream(stream, self._limits.streams, _NO_FIGURES, traceparent)
 
     def message(self, stream: int, message: bytes, now_ns: int) -> None:
         """A client has sent a request."""
@@ -256,8 +291,8 @@ class Router:
         return not self._streams
 
     def snapshot(self) -> Mapping[str, Counts]:
-        """Figures of each pipeline. Read from any thread; the numbers may be a batch apart."""
-        return self._counts
+        """Figures of each pipeline. May be called from any thread; the numbers may be a batch apart."""
+        return {name: figures.counts for name, figures in list(self._figures.items())}
 
     def queued(self) -> tuple[int, int, int]:
         """Open streams, parts that wait for links, and parts that workers have."""
@@ -274,10 +309,12 @@ class Router:
             stream.head, stream.head_bytes = parse_head(scanned.head), scanned.head
         head = stream.head
         served = stream.agreement.accept(head, scanned.count, self._catalogue)
+        if stream.figures is _NO_FIGURES:
+            stream.figures = self._figures_of(served.name)
         batch = Batch(len(message), scanned.count, head.sequence, now_ns, now_ns, now_ns)
         stream.batches.append(batch)
         stream.bytes += batch.request_bytes
-        self._counts_of(served).in_flight += 1
+        stream.figures.counts.in_flight += 1
         if not scanned.count:
             batch.response = empty(batch.sequence, self._view.version)
             return
@@ -287,12 +324,21 @@ class Router:
         if batch.waiting != 1 or split.refused:
             batch.owners, batch.answers = split.owners, {}
         if split.refused:
-            self._counts_of(served).rejected[Reason.UNAVAILABLE] += split.refused
+            stream.figures.counts.rejected[Reason.UNAVAILABLE] += split.refused
         if not split.parts:
             self._complete(batch, now_ns)
+        context = head.traceparent or stream.traceparent
+        suffix = self._trace(batch, served, head, context) if context else b""
         deadline_ns = now_ns + head.timeout_ms * MILLISECOND_NS if head.timeout_ms else 0
         for worker, request in split.parts:
-            self._queue(stream, Part(batch, stream.id, worker, served.index, request, deadline_ns), now_ns)
+            part = Part(batch, stream.id, worker, served.index, request + suffix, deadline_ns)
+            self._queue(stream, part, now_ns)
+
+    def _trace(self, batch: Batch, served: Served, head: ProcessRequest, context: str) -> bytes:
+        """Begins the batch's span, and gives what to append to its parts so that the workers' spans hang below it."""
+        batch.span = self._telemetry.span(ROUTE, served.name, context)
+        context = batch.span.traceparent or context
+        return b"" if context == head.traceparent else ProcessRequest(traceparent=context).SerializeToString()
 
     def _queue(self, stream: _Stream, part: Part, now_ns: int) -> None:
         outbox = self._slots[part.worker]
@@ -358,10 +404,10 @@ class Router:
         for part in parts:
             state = self._streams.get(part.stream)
             batch = part.batch
-            if state is None or state.agreement.served is None or not batch.wanted:
+            if state is None or not batch.wanted:
                 continue
             count = batch.count if batch.owners is None else int((batch.owners == part.worker).sum())
-            self._counts_of(state.agreement.served).rejected[reason] += count
+            state.figures.counts.rejected[reason] += count
             answer = all_refused(outcome, count)
             if batch.owners is None:
                 answer += empty(batch.sequence, self._view.version)
@@ -376,7 +422,7 @@ class Router:
                 self._close(stream, *batch.end)
                 return
             stream.bytes -= batch.request_bytes
-            self._count(stream, batch)
+            self._count(stream.figures, batch, now_ns)
             route_us = (batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns) // MICROSECOND_NS
             info = stream.agreement.first_response_fields()
             self.effects.append(Send(stream.id, b"".join((batch.head, batch.response, routed(route_us), info))))
@@ -426,24 +472,28 @@ class Router:
 
     def _forget(self, stream: _Stream, batch: Batch) -> None:
         batch.wanted = False
-        if batch.end is None and stream.agreement.served is not None:
-            self._counts_of(stream.agreement.served).in_flight -= 1
+        if batch.end is None:
+            stream.figures.counts.in_flight -= 1
+            batch.span.end(batch.count, 0, "the stream ended first")
 
     # Figures
 
-    def _counts_of(self, served: Served) -> Counts:
-        counts = self._counts.get(served.name)
-        if counts is None:
-            counts = self._counts[served.name] = Counts()
-        return counts
+    def _figures_of(self, pipeline: str) -> _Figures:
+        figures = self._figures.get(pipeline)
+        if figures is None:
+            figures = self._figures[pipeline] = _Figures(self._telemetry.stages(pipeline))
+        return figures
 
-    def _count(self, stream: _Stream, batch: Batch) -> None:
-        served = stream.agreement.served
-        if served is not None:
-            counts = self._counts_of(served)
-            counts.in_flight -= 1
-            counts.batches += 1
-            counts.events += batch.count
+    def _count(self, figures: _Figures, batch: Batch, now_ns: int) -> None:
+        counts = figures.counts
+        counts.in_flight -= 1
+        counts.batches += 1
+        counts.events += batch.count
+        if self._telemetry.enabled:
+            figures.times.record(Stage.QUEUE, batch.handed_ns - batch.arrived_ns)
+            figures.times.record(Stage.ROUTE, batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns)
+            figures.times.record(Stage.TOTAL, now_ns - batch.arrived_ns)
+            batch.span.end(batch.count, batch.refused)
 
 
 def _same(left: Mapping[str, Served], right: Mapping[str, Served]) -> bool:

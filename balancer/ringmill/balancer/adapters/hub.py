@@ -54,7 +54,7 @@ class Hub:
         """A client has opened a stream; gives it a number."""
         number = self._number()
         self._streams[number] = stream
-        self.router.opened(number)
+        self.router.opened(number, _traceparent(stream))
         return number
 
     def stream_drained(self, number: int) -> None:
@@ -181,3 +181,8 @@ class Hub:
 
     def _now_ms(self) -> int:
         return self.clock() // MILLISECOND_NS
+
+
+def _traceparent(stream: Stream) -> str:
+    value = next((value for name, value in stream.metadata if name == "traceparent"), "")
+    return value if isinstance(value, str) else value.decode("ascii", "replace")
