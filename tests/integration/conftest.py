@@ -97,12 +97,14 @@ Start = Callable[..., Running]
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("app") / "app.py"
     path.write_text(APP)
+    # Compiled once, before any worker: workers that start together would each compile it.
+    subprocess.run([sys.executable, "-m", "ringmill.cli.main", "check", str(path)], check=True, capture_output=True)
     return path
 
 
 @pytest.fixture(scope="session")
 def start() -> Iterator[Start]:
-    """Starts `ringmill ...` and by default waits for its ready line; ends what is left when the tests are done."""
+    """Starts `ringmill ...` and by default waits until it is ready; ends what is left when the tests are done."""
     running: list[subprocess.Popen[str]] = []
 
     def run(*arguments: str, wait: bool = True) -> Running:
