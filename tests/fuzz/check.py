@@ -23,8 +23,8 @@ WORKERS = 3
 NAN = float("nan")
 RULES = (
     FieldRules(0, 0, (), (), 0, 0, 0, 0, (), (), uses_time=False),
-    FieldRules(2, 1, (1.0, NAN), (False, True), 1, 0, 2, 0, (7, 0), (False, True), uses_time=True),
-    FieldRules(4, 0, (0.0,) * 4, (True,) * 4, 3, 1, 3, 1, (0, -5, 1), (False,) * 3, uses_time=False),
+    FieldRules(2, 1, (1.0, NAN), (False, True), 1, 1, 2, 1, (7, 0), (False, True), uses_time=True),
+    FieldRules(4, 0, (0.0,) * 4, (True,) * 4, 3, 0, 3, 0, (0,) * 3, (False,) * 3, uses_time=False),
 )
 
 
