@@ -89,6 +89,7 @@ def test_metadata_and_trailers(wire: Any) -> None:
     wire.serve(accept)
     call = wire.open(metadata=METADATA)
     wire.until(lambda: call.status)
+    wire.until(lambda: wire.accepted)
     assert (call.status.code, call.status.details) == (Code.ABORTED, "näh \n why")
     assert set(METADATA) <= {tuple(item) for item in call.status.trailers}
     served = wire.accepted[0].stream
@@ -135,7 +136,6 @@ def test_client_cancels(wire: Any) -> None:
     wire.until(lambda: call.status and wire.accepted[0].status)
     assert call.status.code is Code.CANCELLED
     assert wire.accepted[0].status.code is Code.CANCELLED
-    assert wire.accepted[0].half_closes == 0
     call.stream.send(b"after the end")
     call.stream.cancel()
     call.stream.finish()
@@ -222,7 +222,8 @@ def test_failing_server_handler_ends_its_call_alone(wire: Any, hook: str, caplog
     with caplog.at_level(logging.ERROR):
         call = wire.open(channel=channel, metadata=(("fail", "yes"),))
         call.stream.send(b"x")
-        call.stream.finish()
+        if hook == "on_half_close":
+            call.stream.finish()
         wire.until(lambda: call.status)
     assert call.status.code is Code.INTERNAL
     assert "ZeroDivisionError" in call.status.details
@@ -238,7 +239,7 @@ def test_failing_client_handler_ends_its_call_alone(wire: Any, caplog: Any) -> N
     sound = wire.open(channel=channel)
     with caplog.at_level(logging.ERROR):
         call.stream.send(b"x")
-        wire.until(lambda: call.status and wire.accepted[0].status)
+        wire.until(lambda: call.status and any(served.status for served in wire.accepted))
     assert call.status.code is Code.INTERNAL
     assert len(call.messages) == 1
     sound.stream.send(b"still here")

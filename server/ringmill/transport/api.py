@@ -33,7 +33,10 @@ class StreamHandler(Protocol):
         """Hears a whole message. The next one is asked for when this returns, unless the stream was paused."""
 
     def on_half_close(self) -> None:
-        """Hears that the peer will send nothing more (server side only); answers may still be sent."""
+        """Hears that the peer will send nothing more (server side only); answers may still be sent.
+
+        A call that breaks may end its messages in the same way just before on_close says so: gRPC tells no difference.
+        """
 
     def on_drain(self) -> None:
         """Hears that the last write is done and nothing is queued: the moment to send what has accumulated."""

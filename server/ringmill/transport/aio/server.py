@@ -16,8 +16,6 @@ from ringmill.transport.options import GRACE_MIN_S, server_credentials, server_o
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _LEFT = Status(Code.CANCELLED, "the call was cancelled or its connection broke")
-_TURNS_TO_CANCEL = 2
-"""Turns of the event loop in which a cancellation reaches the coroutine after it has ended the messages."""
 
 
 class AioServerStream(AioStream):
@@ -65,9 +63,7 @@ class AioServerStream(AioStream):
 
     async def _read_requests(self) -> None:
         await self._read_all()
-        for _ in range(_TURNS_TO_CANCEL):
-            await asyncio.sleep(0)
-        if self._wants_messages() and not self._context.cancelled():
+        if self._wants_messages():
             self._hear(self._handler.on_half_close)
 
     async def _put(self, message: bytes) -> None:

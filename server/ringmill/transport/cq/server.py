@@ -57,10 +57,6 @@ class CqServerStream(CqStream):
         self.finish(Status(code, details))
 
     def _no_more_messages(self) -> None:
-        """A cancelled call ends its messages too, before it says so: what is queued by now tells which it was."""
-        self._start(boundary.NO_OPERATIONS, self._half_closed)
-
-    def _half_closed(self, _event: Event) -> None:
         if not self._open or self._finish is not None:
             return
         try:

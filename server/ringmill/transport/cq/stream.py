@@ -83,7 +83,7 @@ class CqStream(ABC):
 
     @abstractmethod
     def _no_more_messages(self) -> None:
-        """Hears the end of the peer's messages, which on the server side is a half-close unless the call ended."""
+        """Hears the end of the peer's messages, which on the server side reads as its half-close."""
 
     def _write(self, message: bytes) -> None:
         self.writing = self._start(boundary.send_message(message), self._written)

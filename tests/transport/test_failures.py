@@ -1,0 +1,176 @@
+"""Peers that die, freeze, dawdle or stop, on both implementations at either end."""
+
+import contextlib
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ringmill.core.errors import Code, RingmillError
+from ringmill.transport import make_loop
+from ringmill.transport.api import Limits
+
+PROGRAM = pathlib.Path(__file__).with_name("echo_process.py")
+GONE = (Code.UNAVAILABLE, Code.CANCELLED)
+
+
+@pytest.fixture
+def child(wire: Any, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """The echo server as a process, of the kind that the wire's server has; the wire's client calls it."""
+    with subprocess.Popen(
+        [sys.executable, str(PROGRAM), wire.server_loop.name], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        wire.port = int(process.stdout.readline())
+        yield process
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+        process.kill()
+
+
+def test_unreachable(wire: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        call = wire.open(channel=wire.channel(port=taken.getsockname()[1]))
+        wire.until(lambda: call.status)
+    assert call.status.code is Code.UNAVAILABLE
+
+
+def test_server_killed_then_back(wire: Any, child: Any) -> None:
+    channel = wire.channel()
+    call = wire.open(channel=channel)
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+    child.kill()
+    wire.until(lambda: call.status)
+    assert call.status.code is Code.UNAVAILABLE
+    call.stream.send(b"nobody hears")
+    again = wire.open(channel=channel)
+    wire.until(lambda: again.status)
+    assert again.status.code is Code.UNAVAILABLE
+
+
+def test_frozen_server_breaks_by_keepalive(wire: Any, child: Any) -> None:
+    call = wire.open(channel=wire.channel(limits=Limits(keepalive_interval_s=0.2, keepalive_timeout_s=0.3)))
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+    child.send_signal(signal.SIGSTOP)
+    wire.until(lambda: call.status)
+    assert call.status.code is Code.UNAVAILABLE
+
+
+def test_idle_connection_survives_keepalive(wire: Any) -> None:
+    limits = Limits(keepalive_interval_s=0.05, keepalive_timeout_s=5.0)
+    wire.serve(limits=limits)
+    call = wire.open(channel=wire.channel(limits=limits))
+    wire.client_loop.run_until(lambda: False, 1.0)
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+    assert call.status is None
+
+
+def test_sigterm_lets_open_calls_finish(wire: Any, child: Any) -> None:
+    channel = wire.channel()
+    call = wire.open(channel=channel)
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+    child.send_signal(signal.SIGTERM)
+    late = wire.Heard()
+
+    def refused() -> bool:
+        nonlocal late
+        if late.status is None or late.status.code not in GONE:
+            late = wire.open(channel=channel)
+            late.stream.finish()
+            wire.client_loop.run_until(lambda: late.status is not None, 5.0)
+        return late.status is not None and late.status.code in GONE
+
+    give_up = time.monotonic() + 20
+    while not refused():
+        assert time.monotonic() < give_up
+    call.stream.send(b"y")
+    call.stream.finish()
+    wire.until(lambda: call.status)
+    assert (call.messages, call.status.code) == ([b"x", b"y"], Code.OK)
+    assert child.stdout.read() == "stopped\n"
+    assert child.wait(20) == 0
+
+
+def test_stop_cancels_what_outlives_the_grace(wire: Any) -> None:
+    wire.serve()
+    call = wire.open()
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+    wire.on_server(lambda: wire.server.stop(0.1))
+    wire.until(lambda: call.status and wire.server.stopped)
+    assert call.status.code in GONE
+    assert wire.accepted[0].status.code is Code.CANCELLED
+
+
+def test_channel_close_cancels_its_calls(wire: Any) -> None:
+    wire.serve()
+    channel = wire.channel()
+    call = wire.open(channel=channel)
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+    channel.close()
+    channel.close()
+    assert call.status.code is Code.CANCELLED
+    wire.until(lambda: wire.accepted[0].status)
+    with pytest.raises(RingmillError):
+        wire.open(channel=channel)
+
+
+def test_channel_closed_inside_a_handler(wire: Any) -> None:
+    wire.serve()
+    channel = wire.channel()
+    call = wire.open(wire.Heard(lambda _heard, _message: channel.close()), channel=channel)
+    call.stream.send(b"x")
+    wire.until(lambda: call.status)
+    assert call.status.code is Code.CANCELLED
+    other = wire.open()
+    other.stream.send(b"on another channel")
+    wire.until(lambda: other.messages)
+
+
+def test_slow_byte_by_byte_client_harms_nobody(wire: Any) -> None:
+    wire.serve()
+    with socket.create_connection(("127.0.0.1", wire.port)) as slow:
+        slow.send(b"P")
+        call = wire.open()
+        call.stream.send(b"x")
+        wire.until(lambda: call.messages)
+        slow.send(b"R")
+        call.stream.send(b"y")
+        wire.until(lambda: len(call.messages) == 2)
+
+
+def test_garbage_client_harms_nobody(wire: Any) -> None:
+    wire.serve()
+    with socket.create_connection(("127.0.0.1", wire.port)) as rude:
+        rude.sendall(b"GET / HTTP/1.1\r\n\r\n" * 1000)
+    call = wire.open()
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+
+
+def test_port_taken(kind: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RingmillError, match=address) as caught:
+            make_loop(kind).server({}).listen(address)  # type: ignore[arg-type]
+    assert caught.value.code is Code.UNAVAILABLE
+
+
+def test_port_taken_by_another_of_ours(wire: Any) -> None:
+    wire.serve()
+    with pytest.raises(RingmillError, match=str(wire.port)):
+        make_loop(wire.client_loop.name).server({}).listen(f"127.0.0.1:{wire.port}")
