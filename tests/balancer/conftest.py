@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ringmill.balancer.router import Finish, Pause, Result, Resume, Router, RouterLimits, Send, SendFrame
+from ringmill.balancer.effects import Finish, Pause, Result, Resume, Send, SendFrame
+from ringmill.balancer.router import Router, RouterLimits
 from ringmill.core.agreement import Served
 from ringmill.core.errors import Code
 from ringmill.core.hashing import partition_of

@@ -8,21 +8,21 @@ What was never handed to a worker is refused, event by event. What was handed ov
 the stream ends, because a refusal would claim that nothing was applied.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ringmill.balancer.answers import DEADLINE, UNAVAILABLE, all_refused, empty, merged, routed
 from ringmill.balancer.batch import Batch, Part
+from ringmill.balancer.client_stream import NO_FIGURES, NO_HEAD, ClientStream, Figures
+from ringmill.balancer.effects import Effect, Finish, Pause, Result, Resume, Send, SendFrame
 from ringmill.balancer.outbox import Outbox
-from ringmill.core.agreement import Agreement, Served, StreamLimits, parse_head
+from ringmill.core.agreement import Served, StreamLimits, parse_head
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.maglev import NOBODY, Table
 from ringmill.core.split import Splitter
 from ringmill.core.view import View
 from ringmill.telemetry import Telemetry
-from ringmill.telemetry.counts import Counts, Stage, StageTimes
+from ringmill.telemetry.counts import Counts
 from ringmill.telemetry.names import ROUTE
 from ringmill.v1.processing_pb2 import ProcessRequest
 
@@ -41,99 +41,6 @@ class RouterLimits:
     """A frame takes parts until it is this large: larger frames delay what comes behind them."""
 
 
-class Send(NamedTuple):
-    """Send a response to a client."""
-
-    stream: int
-    message: bytes
-
-
-class SendFrame(NamedTuple):
-    """Send a frame to a worker; `link_drained` is to follow."""
-
-    link: int
-    frame: bytes
-
-
-class Finish(NamedTuple):
-    """End a stream, after all that was sent."""
-
-    stream: int
-    code: Code
-    detail: str
-
-
-class Pause(NamedTuple):
-    """Stop reading a stream."""
-
-    stream: int
-
-
-class Resume(NamedTuple):
-    """Read a stream again."""
-
-    stream: int
-
-
-Effect = Send | SendFrame | Finish | Pause | Resume
-
-
-Result = tuple[int, bytes, int, str]
-"""A worker's answer: part, encoded ProcessResponse, gRPC status with which the batch must end its stream (0: none), and
-its reason."""
-
-
-class _Figures:
-    """What is measured of one pipeline."""
-
-    __slots__ = ("counts", "times")
-
-    def __init__(self, times: StageTimes) -> None:
-        self.counts = Counts()
-        self.times = times
-
-
-class _Stream:
-    """One client's stream."""
-
-    __slots__ = (
-        "agreement",
-        "batches",
-        "blocks",
-        "bytes",
-        "clogged",
-        "ending",
-        "figures",
-        "head",
-        "head_bytes",
-        "id",
-        "paused",
-        "traceparent",
-    )
-
-    def __init__(self, stream: int, limits: StreamLimits, figures: _Figures, traceparent: str) -> None:
-        self.id = stream
-        self.figures = figures
-        self.traceparent = traceparent
-        self.agreement = Agreement(limits)
-        self.batches: deque[Batch] = deque()
-        self.bytes = 0
-        self.blocks = 0
-        """Links that it must wait for before it is read again."""
-        self.clogged = False
-        """Whether its client does not read."""
-        self.ending = False
-        self.paused = False
-        self.head_bytes = b""
-        self.head = _NO_HEAD
-        """The last head, parsed: often the next one is the same."""
-
-
-_NO_HEAD = ProcessRequest()
-_NO_FIGURES = _Figures(StageTimes())
-"""Of streams that have not said which pipeline they want."""
-
-
 class Router:
     """All streams and links of one balancer.
 
@@ -146,7 +53,7 @@ class Router:
         self.effects: list[Effect] = []
         self._splitter = splitter
         self._limits = limits
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, ClientStream] = {}
         self._outboxes: dict[int, Outbox] = {}
         self._slots: list[Outbox | None] = []
         self._view = view
@@ -154,7 +61,7 @@ class Router:
         self._catalogue: Mapping[str, Served] = {}
         self._why_not = "waiting for workers"
         self._telemetry = telemetry or Telemetry.off()
-        self._figures: dict[str, _Figures] = {}
+        self._figures: dict[str, Figures] = {}
 
     # Membership
 
@@ -233,7 +140,7 @@ class Router:
 
     def opened(self, stream: int, traceparent: str = "") -> None:
         """A client has opened a stream. traceparent: W3C trace context of batches that have none of their own."""
-        self._streams[stream] = _Stream(stream, self._limits.streams, _NO_FIGURES, traceparent)
+        self._streams[stream] = ClientStream(stream, self._limits.streams, NO_FIGURES, traceparent)
 
     def message(self, stream: int, message: bytes, now_ns: int) -> None:
         """A client has sent a request."""
@@ -301,15 +208,15 @@ class Router:
 
     # A batch's way in
 
-    def _admit(self, stream: _Stream, message: bytes, now_ns: int) -> None:
+    def _admit(self, stream: ClientStream, message: bytes, now_ns: int) -> None:
         if not self._view.version:
             raise RingmillError(Code.UNAVAILABLE, self._why_not)
         scanned = self._splitter.scan(message)
-        if scanned.head != stream.head_bytes or stream.head is _NO_HEAD:
+        if scanned.head != stream.head_bytes or stream.head is NO_HEAD:
             stream.head, stream.head_bytes = parse_head(scanned.head), scanned.head
         head = stream.head
         served = stream.agreement.accept(head, scanned.count, self._catalogue)
-        if stream.figures is _NO_FIGURES:
+        if stream.figures is NO_FIGURES:
             stream.figures = self._figures_of(served.name)
         batch = Batch(len(message), scanned.count, head.sequence, now_ns, now_ns, now_ns)
         stream.batches.append(batch)
@@ -340,7 +247,7 @@ class Router:
         context = batch.span.traceparent or context
         return b"" if context == head.traceparent else ProcessRequest(traceparent=context).SerializeToString()
 
-    def _queue(self, stream: _Stream, part: Part, now_ns: int) -> None:
+    def _queue(self, stream: ClientStream, part: Part, now_ns: int) -> None:
         outbox = self._slots[part.worker]
         assert outbox is not None, "a worker without a link has no routes"
         outbox.put(part)
@@ -413,7 +320,7 @@ class Router:
                 answer += empty(batch.sequence, self._view.version)
             self._take(part, answer, now_ns)
 
-    def _advance(self, stream: _Stream, now_ns: int) -> None:
+    def _advance(self, stream: ClientStream, now_ns: int) -> None:
         """Sends what is done, oldest first, up to the first batch that is not."""
         batches = stream.batches
         while batches and not batches[0].waiting:
@@ -422,22 +329,15 @@ class Router:
                 self._close(stream, *batch.end)
                 return
             stream.bytes -= batch.request_bytes
-            self._count(stream.figures, batch, now_ns)
+            stream.figures.answered(batch, now_ns)
             route_us = (batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns) // MICROSECOND_NS
             info = stream.agreement.first_response_fields()
             self.effects.append(Send(stream.id, b"".join((batch.head, batch.response, routed(route_us), info))))
         self._press(stream)
 
-    def _press(self, stream: _Stream) -> None:
+    def _press(self, stream: ClientStream) -> None:
         """Reads a stream only while its client, its links and its own limits allow it."""
-        limits = self._limits.streams
-        pause = (
-            stream.ending
-            or stream.clogged
-            or stream.blocks > 0
-            or len(stream.batches) > limits.requests_in_flight_max
-            or stream.bytes > limits.bytes_in_flight_max
-        )
+        pause = stream.held_back(self._limits.streams)
         if pause != stream.paused:
             stream.paused = pause
             self.effects.append(Pause(stream.id) if pause else Resume(stream.id))
@@ -455,7 +355,7 @@ class Router:
         self._end(state, code, detail)
         self._advance(state, now_ns)
 
-    def _end(self, stream: _Stream, code: Code, detail: str) -> None:
+    def _end(self, stream: ClientStream, code: Code, detail: str) -> None:
         """Puts an end after all that the stream has sent so far."""
         stream.ending = True
         stream.batches.append(Batch(end=(code, detail)))
@@ -466,11 +366,11 @@ class Router:
                 self._end(state, Code.UNAVAILABLE, why)
                 self._advance(state, now_ns)
 
-    def _close(self, stream: _Stream, code: Code, detail: str) -> None:
+    def _close(self, stream: ClientStream, code: Code, detail: str) -> None:
         self.effects.append(Finish(stream.id, code, detail))
         self.closed(stream.id)
 
-    def _forget(self, stream: _Stream, batch: Batch) -> None:
+    def _forget(self, stream: ClientStream, batch: Batch) -> None:
         batch.wanted = False
         if batch.end is None:
             stream.figures.counts.in_flight -= 1
@@ -478,22 +378,12 @@ class Router:
 
     # Figures
 
-    def _figures_of(self, pipeline: str) -> _Figures:
+    def _figures_of(self, pipeline: str) -> Figures:
         figures = self._figures.get(pipeline)
         if figures is None:
-            figures = self._figures[pipeline] = _Figures(self._telemetry.stages(pipeline))
+            times = self._telemetry.stages(pipeline) if self._telemetry.enabled else None
+            figures = self._figures[pipeline] = Figures(times)
         return figures
-
-    def _count(self, figures: _Figures, batch: Batch, now_ns: int) -> None:
-        counts = figures.counts
-        counts.in_flight -= 1
-        counts.batches += 1
-        counts.events += batch.count
-        if self._telemetry.enabled:
-            figures.times.record(Stage.QUEUE, batch.handed_ns - batch.arrived_ns)
-            figures.times.record(Stage.ROUTE, batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns)
-            figures.times.record(Stage.TOTAL, now_ns - batch.arrived_ns)
-            batch.span.end(batch.count, batch.refused)
 
 
 def _same(left: Mapping[str, Served], right: Mapping[str, Served]) -> bool:

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from ringmill.balancer import membership, router
+from ringmill.balancer import effects as routing
+from ringmill.balancer import membership
 from ringmill.balancer.membership import Membership
 from ringmill.balancer.router import Router
 from ringmill.core.view import view_to_proto
@@ -127,15 +128,15 @@ class Hub:
         """Does what the router wants done."""
         effects = self.router.effects
         for effect in effects:
-            if type(effect) is router.Send:
+            if type(effect) is routing.Send:
                 self._send(effect.stream, effect.message)
-            elif type(effect) is router.SendFrame:
+            elif type(effect) is routing.SendFrame:
                 self._links[effect.link].send(effect.frame)
-            elif type(effect) is router.Pause:
+            elif type(effect) is routing.Pause:
                 self._streams[effect.stream].pause()
-            elif type(effect) is router.Resume:
+            elif type(effect) is routing.Resume:
                 self._streams[effect.stream].resume()
-            elif type(effect) is router.Finish:
+            elif type(effect) is routing.Finish:
                 self._streams.pop(effect.stream).finish(Status(effect.code, effect.detail))
         effects.clear()
 
