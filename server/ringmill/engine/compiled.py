@@ -24,7 +24,7 @@ from ringmill.core.errors import Reason
 from ringmill.core.hashing import PARTITIONS
 from ringmill.core.jit import cache_folder, compile_kernel, entry_point, kernel, kernel_part
 from ringmill.core.memory import MESSAGE, SCRATCH
-from ringmill.engine.diagnose import check_states, explain
+from ringmill.engine.diagnose import check_parts, explain
 from ringmill.engine.fuse import Source, array_of, column_shape, write_source
 from ringmill.engine.labels import FULL, LabelStore, intern, lookup
 from ringmill.engine.link import CONVERTERS
@@ -149,7 +149,7 @@ def _compile_apply(plan: Plan, source: Source, row: np.dtype[Any], folder: Path)
         compile_kernel(apply, [signature])
     except NumbaError as problem:
         raise explain(plan, event_class(plan), problem) from problem
-    check_states(plan)
+    check_parts(plan)
     return entry_point(apply, signature)
 
 

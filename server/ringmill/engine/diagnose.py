@@ -1,7 +1,11 @@
-"""Turns a compiler's complaint about an operator into one line for its author: where, what is wrong, what to write."""
+"""Turns a compiler's complaint about an operator into one line for its author: where, what is wrong, what to write.
+
+The checks of `check_parts` are ours: Numba would compile these and compute something else than Python does.
+"""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,42 +18,187 @@ from ringmill.engine.fuse import compiled_constant
 from ringmill.engine.link import MISMATCH, spoken
 from ringmill.engine.plan import Kind, Plan, Read, StepPlan
 
-_FIELD_TYPES = {
+FIELD_TYPES = {
     Kind.DOUBLE: types.float64,
     Kind.INTEGER: types.int64,
     Kind.BOOL: types.boolean,
     Kind.LABEL: types.uint64,
 }
 
+_PLACE = re.compile(r"at (\S[^\n(]*\.py) \((\d+)\)")
+_OWN = str(Path(__file__).parent)
+_OPERATORS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "neg": "-",
+    "iadd": "+=", "isub": "-=", "imul": "*=", "itruediv": "/=", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">",
+    "ge": ">=", "getitem": "[...]", "setitem": "[...] =",
+}  # fmt: skip
+
 
 def explain(plan: Plan, event_class: Any, problem: NumbaError) -> RingmillError:
-    """The error of the first step that does not compile by itself; otherwise of the whole."""
-    fields = [types.int64, types.uint64, *(_FIELD_TYPES[field.kind] for field in plan.fields)]
+    """The error of the first step that does not compile by itself, or does not return what it declares."""
+    fields = [types.int64, types.uint64, *(FIELD_TYPES[field.kind] for field in plan.fields)]
     event = types.NamedTuple(fields, event_class)
     for step in plan.steps:
-        arguments = [
-            types.float64 if isinstance(argument, Read) else numba.typeof(compiled_constant(argument))
-            for argument in step.arguments
-        ]
         try:
-            _dispatcher(step).compile((numba.from_dtype(step.state), event, *arguments))
+            result = _compile_alone(step, event)
         except NumbaError as found:
-            return translate(step, found)
-    return translate(plan.steps[0], problem) if len(plan.steps) == 1 else _error(plan.steps[0].place, str(problem))
+            return _error(*translate(step, found))
+        if step.is_tuple and not isinstance(result, types.BaseTuple):
+            return _error(step.place, f"{step.name} returns {spoken(result)}: return the NamedTuple that it declares")
+        for output in step.outputs:
+            if found_text := re.search(rf"{MISMATCH}({re.escape(output.name)} is declared .*)", str(problem)):
+                return _error(step.place, found_text[1])
+    return _error(plan.steps[0].place, _last_resort(str(problem)))
 
 
-def _dispatcher(step: StepPlan) -> Any:
-    return step.function
+def _compile_alone(step: StepPlan, event: Any) -> Any:
+    arguments = [
+        types.float64 if isinstance(argument, Read) else numba.typeof(compiled_constant(argument))
+        for argument in step.arguments
+    ]
+    dispatcher: Any = step.function
+    signature = (numba.from_dtype(step.state), event, *arguments)
+    dispatcher.compile(signature)
+    return dispatcher.overloads[signature].signature.return_type
 
 
 def _error(place: str, message: str) -> RingmillError:
     return RingmillError(Code.INVALID_ARGUMENT, f"{place}: {message}")
 
 
-def translate(step: StepPlan, problem: NumbaError) -> RingmillError:
-    """One readable line from one of Numba's errors."""
-    return _error(step.place, str(problem))
+def translate(step: StepPlan, problem: NumbaError) -> tuple[str, str]:
+    """The place and one readable line, from one of Numba's errors."""
+    text = str(problem)
+    places = [
+        (file, line) for file, line in _PLACE.findall(text) if not file.startswith(_OWN) and "/numba/" not in file
+    ]
+    place = _shown(*places[0]) if places else step.place
+    for pattern, tell in _TELLERS:
+        if found := re.search(pattern, text):
+            return place, tell(found)
+    return place, _last_resort(text)
 
 
-def check_states(plan: Plan) -> None:
-    """Refuses steps that store a float in an integer of the state: the compiler would silently drop the fraction."""
+def _shown(file: str, line: str) -> str:
+    path = Path(file)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"{path}:{line}"
+
+
+def _last_resort(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Failed in", "During:", "File"))]
+    return f"cannot be compiled: {(told or lines or ['unknown'])[0]}; use numbers, bools, labels and the state's Arrays"
+
+
+def _type_words(text: str) -> str:
+    """A type as Numba prints it, in the words of a user."""
+    known = {
+        "float": "a float", "int": "an int", "uint64": "a label", "bool": "a bool", "nestedarray": "an Array",
+        "array": "an array", "unicode": "a text", "none": "None", "Optional": "a number or None", "Tuple": "a tuple",
+        "UniTuple": "a tuple", "Record": "a state", "Literal[str]": "a text", "Literal[int]": "an int",
+        "Literal[bool]": "a bool",
+    }  # fmt: skip
+    return next((words for begin, words in known.items() if text.strip().startswith(begin)), text.strip())
+
+
+def _split_types(text: str) -> list[str]:
+    """The types of a printed signature, which may have commas and brackets inside."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part.strip()]
+
+
+def _tell_call(found: re.Match[str]) -> str:
+    name = found[1]
+    values = " and ".join(_type_words(part) for part in _split_types(found[2])) or "nothing"
+    if name == "getitem":
+        return f"[...] cannot be used on {values}: only Arrays and tuples have elements, by whole numbers"
+    hint = "; index an Array with [i]" if "an Array" in values else ""
+    return f"{_OPERATORS.get(name, name + '()')} cannot take {values}: use numbers of the right kind{hint}"
+
+
+def _tell_unify(found: re.Match[str]) -> str:
+    name = found[3].partition(".")[0]
+    which = "the result" if name.startswith("$") else name
+    return f"{which} is {_type_words(found[1])} on one path and {_type_words(found[2])} on another: give it one type"
+
+
+def _tell_attribute(found: re.Match[str]) -> str:
+    owner = _type_words(found[2])
+    hint = ": its length is fixed; assign to its elements, state.field[i] = value" if owner == "an Array" else ""
+    return f"{owner} has no {found[1]}{hint or ': use its declared fields'}"
+
+
+_NEW_ARRAY = "makes or returns a whole array, but kernels allocate nothing: loop over its elements with range()"
+_TELLERS: tuple[tuple[str, Any], ...] = (
+    (rf"{MISMATCH}(.*)", lambda found: found[1]),
+    (r"NRT required|_ol_array_allocate|Only accept returning of array", lambda _found: _NEW_ARRAY),
+    (r"Cannot unify (.+) and (.+) for '([^']+)'", _tell_unify),
+    (r"Unknown attribute '(\w+)' of type (\w+)", _tell_attribute),
+    (
+        r'Cannot cast (\w+).* to (\w+)[\s\S]*lowering "\((\w+)\)\.(\w+) =',
+        lambda found: (
+            f"{found[3]}.{found[4]} is {_type_words(found[2])} but gets {_type_words(found[1])}: "
+            "assign to an element of an Array, and a value of the field's kind to any other field"
+        ),
+    ),
+    (r'due to "TypeError: (.*?)"', lambda found: f"{found[1]}: call it with the arguments that it declares"),
+    (r">>> (?:[\w.]*\.)?(\w+)\((.*)\)\n", _tell_call),
+    (r"NameError: name '(\w+)' is not defined", lambda found: f"{found[1]} is not defined"),
+)
+
+
+def check_parts(plan: Plan) -> None:
+    """Refuses operators that store a value of another kind in their state: the compiler would convert it in silence.
+
+    Looks at what has been compiled in this process, so it does nothing where all came from the cache.
+    """
+    for step in plan.steps:
+        for part in _parts(step.function):
+            for compiled in part.overloads.values():
+                if compiled.type_annotation is not None:
+                    _check_stores(compiled.type_annotation)
+
+
+def _parts(function: Any) -> Iterator[Any]:
+    """A linked function and those that it calls."""
+    found = [function]
+    for part in found:
+        values = part.py_func.__globals__.values()
+        found.extend(value for value in values if hasattr(value, "py_func") and value not in found)
+    yield from found
+
+
+def _check_stores(typed: Any) -> None:
+    for block in typed.blocks.values():
+        for statement in block.body:
+            owner = typed.typemap.get(getattr(getattr(statement, "target", None), "name", None))
+            if isinstance(statement, ir.SetAttr) and isinstance(owner, types.Record):
+                _check_store(typed, statement, statement.attr, owner.typeof(statement.attr))
+            elif isinstance(statement, (ir.SetItem, ir.StaticSetItem)) and isinstance(owner, types.Array):
+                _check_store(typed, statement, "the Array", owner.dtype)
+
+
+def _check_store(typed: Any, statement: Any, name: str, wanted: Any) -> None:
+    value = typed.typemap[statement.value.name]
+    if not _fits(value, wanted):
+        place = _shown(statement.loc.filename, str(statement.loc.line))
+        how = "int(...) drops the fraction" if isinstance(value, types.Float) else "convert it, or declare the field so"
+        raise _error(place, f"{name} holds {spoken(wanted)} but gets {spoken(value)}: {how}")
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if wanted == types.uint64 or value == types.uint64:
+        return bool(value == wanted)
+    if isinstance(wanted, types.Float):
+        return isinstance(value, (types.Float, types.Integer))
+    if isinstance(wanted, types.Integer):
+        return isinstance(value, (types.Integer, types.Boolean))
+    return not isinstance(wanted, types.Boolean) or isinstance(value, types.Boolean)

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from ringmill.core.jit import kernel_part
 from ringmill.engine.plan import Kind
 
-MISMATCH = "ringmill:"
+MISMATCH = "ringmill: "
 """Begins the messages of ours that come back inside a compiler's error."""
 
 
