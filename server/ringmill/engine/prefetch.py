@@ -1,7 +1,9 @@
 """Tells the processor to fetch a cache line that will be needed soon. A hint: it never faults and changes nothing."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -14,8 +16,7 @@ _DATA = 1
 
 
 @intrinsic
-def prefetch(_context: Any, array: Any, _item: Any, _offset: Any) -> Any:
-    """Fetches the line that holds byte `_offset` of array[_item] (one-dimensional, C order)."""
+def _prefetch(_context: Any, array: Any, _item: Any, _offset: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
@@ -32,3 +33,7 @@ def prefetch(_context: Any, array: Any, _item: Any, _offset: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), codegen
+
+
+prefetch = cast(Callable[[npt.NDArray[Any], int, int], None], _prefetch)
+"""prefetch(array, item, offset) fetches the line that holds byte `offset` of array[item], a one-dimensional array."""

@@ -20,8 +20,8 @@ class Region:
     """One reserved, zeroed array, in the system's small pages.
 
     Huge pages (MADV_HUGEPAGE) were measured at 10 million keys and left out: with the look-up's prefetching they gained
-    nothing (49 ns a look-up, 52 without), cost 300 bytes a key, since a partition's part is smaller than one of them,
-    and clearing them made pauses of over 40 ms.
+    3 ns (49 a look-up, 52 without), cost 300 bytes a key, since a partition's part is smaller than one of them, and
+    clearing them made pauses of over 40 ms.
     """
 
     def __init__(self, dtype: npt.DTypeLike, count: int, what: str) -> None:
