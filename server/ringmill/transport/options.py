@@ -72,6 +72,8 @@ def _common(limits: Limits) -> Options:
         options += [
             ("grpc.keepalive_time_ms", round(limits.keepalive_interval_s * 1e3)),
             ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1e3)),
+            # Else a bandwidth probe that is in flight when the peer freezes holds the keepalive back for a minute.
+            ("grpc.http2.ping_timeout_ms", round(limits.keepalive_timeout_s * 1e3)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
         ]
