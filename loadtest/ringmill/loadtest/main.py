@@ -24,7 +24,7 @@ SECTIONS: dict[str, Section] = {
     "start": start.start,
 }
 DEFAULT_OUT = Path(".out")
-_ROUNDS = 7
+_ROUNDS = 5
 _QUICK_ROUNDS = 2
 _QUICK_SCALE = 0.03
 
@@ -43,6 +43,7 @@ def run_bench(
     console = Console()
     sections = choose(only, workers_max)
     described = machine.describe()
+    folder = out or DEFAULT_OUT
     figures: list[Figure] = []
     broken: list[str] = []
     try:
@@ -54,13 +55,14 @@ def run_bench(
             )
             for name, section in sections.items():
                 _measure(name, section, effort, figures, broken)
+                report.save(folder, figures, described, quick)  # a run that is killed keeps what it has
     except KeyboardInterrupt:
         console.print("stopped; what was measured so far:")
         broken.append("interrupted")
     report.show(console, figures, described, quick)
     for line in broken:
         console.print(line, style="red", markup=False)
-    saved = report.save(out or DEFAULT_OUT, figures, described, quick)
+    saved = report.save(folder, figures, described, quick)
     console.print("saved " + " and ".join(map(str, saved)), style="dim")
     return 1 if broken else 0
 
