@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trustme
+from opentelemetry import trace
 
 from ringmill.client import AsyncClient, Client, ClientError, ClientTls, Code, ProcessError
 
@@ -187,3 +188,13 @@ def test_tls(secured: Any) -> None:
     with pytest.raises(ClientError) as caught:
         Client(address, "flights", tls=ClientTls(ca=trustme.CA().cert_pem.bytes())).process(["k"], delay=1.0)
     assert caught.value.code == Code.UNAVAILABLE
+
+
+def test_a_call_carries_the_span_it_was_made_in(server: Any) -> None:
+    span = trace.NonRecordingSpan(trace.SpanContext(0xA, 0xB, is_remote=False, trace_flags=trace.TraceFlags(1)))
+    expected = "00-0000000000000000000000000000000a-000000000000000b-01"
+    with Client(server.address, "flights") as client:
+        client.process(["k"], delay=1.0)
+        with trace.use_span(span):
+            client.process(["k"], delay=1.0)
+    assert [request.traceparent for request in server.requests] == ["", "", expected]

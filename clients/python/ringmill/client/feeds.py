@@ -10,7 +10,7 @@ from ringmill.client.errors import ClientError
 from ringmill.client.outcome import Outcome
 from ringmill.client.result import Result
 from ringmill.client.schema import Schema
-from ringmill.client.session import BatchLimits, parse_response
+from ringmill.client.session import BatchLimits, current_traceparent, parse_response
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 
@@ -20,6 +20,7 @@ class ColumnsFeed:
 
     def __init__(self, schema: Schema, columns: EventColumns, writer: EventWriter) -> None:
         self.result = Result(schema, len(columns))
+        self.traceparent = current_traceparent()
         self.answered = 0
         self.error: ClientError | None = None
         self._columns = columns
@@ -66,6 +67,9 @@ class OutcomeBatch:
 
 class SpanFeed:
     """Sends spans of columns in the order they were submitted; what gathers while a write is in flight goes at once."""
+
+    traceparent = ""
+    """A message mixes events of several callers."""
 
     def __init__(self, schema: Schema, writer: EventWriter) -> None:
         self.answered = 0
@@ -115,6 +119,9 @@ class SpanFeed:
 
 class RowsFeed:
     """Sends single events; what gathers while a write is in flight goes as one message."""
+
+    traceparent = ""
+    """A message mixes events of several callers."""
 
     def __init__(
         self, schema: Schema, on_outcome: Callable[[Outcome], None], on_fail: Callable[[ClientError], None]

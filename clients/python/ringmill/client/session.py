@@ -71,6 +71,11 @@ class Feed(Protocol):
         """Events whose outcomes it has heard."""
         ...
 
+    @property
+    def traceparent(self) -> str:
+        """W3C trace context of its batches; empty: none of their own."""
+        ...
+
     def take(self, limits: BatchLimits) -> tuple[bytes | memoryview, int]:
         """Encoded events of the next batch and their number; 0 when there is nothing to send now."""
         ...
@@ -100,8 +105,6 @@ class Session:
         """What the server said of the stream; None until its first response."""
         self.committed_through = 0
         self.limits = BatchLimits(0, 0)
-        self.traceparent = ""
-        """W3C trace context of the batches that follow."""
 
     @property
     def sequence(self) -> int:
@@ -149,7 +152,7 @@ class Session:
                 continue
             if count:
                 self._hungry.rotate(-1)  # feeds take turns
-                head, sequence = self._head()
+                head, sequence = self._head(feed.traceparent)
                 self._in_flight.append((feed, count, sequence))
                 return head + events
             self._hungry.popleft()
@@ -159,12 +162,12 @@ class Session:
         allowed = self.info.max_in_flight if self.info else 1
         return min(self._settings.in_flight_max, allowed or self._settings.in_flight_max)
 
-    def _head(self) -> tuple[bytes, int]:
+    def _head(self, traceparent: str) -> tuple[bytes, int]:
         """All of a request but its events, and its sequence: 0 without a producer, for then it has no identity."""
         settings = self._settings
-        if not (settings.producer or settings.deadline_ms or self.traceparent):
+        if not (settings.producer or settings.deadline_ms or traceparent):
             return b"", 0
-        head = pb.ProcessRequest(timeout_ms=settings.deadline_ms, traceparent=self.traceparent)
+        head = pb.ProcessRequest(timeout_ms=settings.deadline_ms, traceparent=traceparent)
         if settings.producer:
             self._sequence += 1
             head.sequence = self._sequence
@@ -224,9 +227,14 @@ def parse_response(message: bytes) -> pb.ProcessResponse:
 
 def metadata_of(pairs: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...]:
     """The caller's metadata, and the trace context of the caller's span where it gave none."""
-    from opentelemetry import propagate  # here: it costs 20 ms to import, and only a connection needs it
+    own = "" if any(name.lower() == "traceparent" for name, _ in pairs) else current_traceparent()
+    return (*pairs, ("traceparent", own)) if own else tuple(pairs)
+
+
+def current_traceparent() -> str:
+    """W3C trace context of the span that the caller is in; empty outside of one."""
+    from opentelemetry.trace.propagation import tracecontext  # here: importing it takes 20 ms
 
     carrier: dict[str, str] = {}
-    if not any(name.lower() == "traceparent" for name, _ in pairs):
-        propagate.inject(carrier)
-    return (*pairs, *carrier.items())
+    tracecontext.TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent", "")
