@@ -145,6 +145,20 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     made.stop()
 
 
+@pytest.fixture
+def wire_of() -> Iterator[Callable[[str], Wire]]:
+    """Makes wires with the same implementation at both ends."""
+    made: list[Wire] = []
+
+    def make(kind: str) -> Wire:
+        made.append(Wire(kind, kind))
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.stop()
+
+
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
