@@ -7,7 +7,7 @@ wire, as are the processors that this runs on.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,11 @@ SCRATCH = types.Array(types.uint8, 1, "C")
 """Numba type of bytes to write to: `np.empty(n, np.uint8)`."""
 
 
+def _primitive(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declares LLVM code as a function for kernels; callers leave out its first argument, the typing context."""
+    return cast(Callable[..., Any], intrinsic(function))
+
+
 def _address(context: Any, builder: Any, array_type: Any, array: Any, position: Any, length: Any) -> Any:
     """LLVM's pointer to array[position : position + length], after a check that it is inside."""
     view = make_array(array_type)(context, builder, array)
@@ -39,7 +44,7 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, position: 
 
 
 def _load(bits: int, result: Any) -> Any:
-    @intrinsic
+    @_primitive
     def load(_context: Any, buffer: Any, _position: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             length = ir.Constant(arguments[1].type, bits // 8)
@@ -61,7 +66,7 @@ load64: Callable[[Bytes, int], np.uint64] = _load(64, types.uint64)
 """Eight bytes as a little-endian uint64."""
 
 
-@intrinsic
+@_primitive
 def store64(_context: Any, out: Any, _position: Any, _word: Any) -> Any:
     """store64(out, position, word): writes a uint64 as eight little-endian bytes."""
 
@@ -75,7 +80,7 @@ def store64(_context: Any, out: Any, _position: Any, _word: Any) -> Any:
     return types.void(out, types.int64, types.uint64), codegen
 
 
-@intrinsic
+@_primitive
 def _copy(_context: Any, out: Any, _position: Any, buffer: Any, _start: Any, _length: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         out, position, buffer, start, length = arguments
@@ -94,7 +99,7 @@ def copy_bytes(out: Bytes, position: int, buffer: Bytes, start: int, stop: int) 
     return position + (stop - start)
 
 
-@intrinsic
+@_primitive
 def float_of_bits(_context: Any, _word: Any) -> Any:
     """The double whose 64 bits these are."""
 
@@ -104,7 +109,7 @@ def float_of_bits(_context: Any, _word: Any) -> Any:
     return types.float64(types.uint64), codegen
 
 
-@intrinsic
+@_primitive
 def bits_of_float(_context: Any, _value: Any) -> Any:
     """The 64 bits of a double."""
 
@@ -114,7 +119,7 @@ def bits_of_float(_context: Any, _value: Any) -> Any:
     return types.uint64(types.float64), codegen
 
 
-@intrinsic
+@_primitive
 def multiply_high(_context: Any, _left: Any, _right: Any) -> Any:
     """The upper 64 bits of the 128-bit product of two uint64."""
 

@@ -91,12 +91,12 @@ def _scatter(
 ) -> None:
     """Copies each event behind those of its owner: offsets holds where each worker's next event goes in out."""
     for index in range(count):
-        owner = owners[index]
+        owner: Any = owners[index]
         if owner < 0:
             continue
         start: Any = np.int64(ranges[index].start)
         stop: Any = np.int64(ranges[index].stop)
-        offset = offsets[owner]
+        offset: Any = offsets[owner]
         if stop > buffer.size or offset + stop - start > out.size:
             raise ValueError("an event's range lies outside its message")
         offsets[owner] = copy_bytes(out, offset, buffer, start, stop)
@@ -145,7 +145,7 @@ def _gather(
                 return -1
             spans[owner, 0] = row + 1
             taken += 1
-            outcome = ranges[row]
+            outcome: Any = ranges[row]
             first: Any = np.int64(outcome.start) - np.int64(outcome.flags)
             last: Any = np.int64(outcome.stop)
             position = append(out, position, buffer, first, last)
