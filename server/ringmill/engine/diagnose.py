@@ -69,9 +69,7 @@ def _error(place: str, message: str) -> RingmillError:
 def translate(step: StepPlan, problem: NumbaError) -> tuple[str, str]:
     """The place and one readable line, from one of Numba's errors."""
     text = str(problem)
-    places = [
-        (file, line) for file, line in _PLACE.findall(text) if not file.startswith(_OWN) and "/numba/" not in file
-    ]
+    places = [found for found in _PLACE.findall(text) if not found[0].startswith(_OWN) and "/numba/" not in found[0]]
     place = _shown(*places[0]) if places else step.place
     for pattern, tell in _TELLERS:
         if found := re.search(pattern, text):
@@ -156,7 +154,8 @@ _TELLERS: tuple[tuple[str, Any], ...] = (
 
 
 def check_parts(plan: Plan) -> None:
-    """Refuses operators that store a value of another kind in their state: the compiler would convert it in silence.
+    """Refuses operators that store a value of another kind in their state, which the compiler would convert in silence,
+    and those that may read a variable before it is assigned.
 
     Looks at what has been compiled in this process, so it does nothing where all came from the cache.
     """
@@ -164,7 +163,7 @@ def check_parts(plan: Plan) -> None:
         for part in _parts(step.function):
             for compiled in part.overloads.values():
                 if compiled.type_annotation is not None:
-                    _check_stores(compiled.type_annotation)
+                    _check_statements(compiled.type_annotation)
 
 
 def _parts(function: Any) -> Iterator[Any]:
@@ -176,14 +175,27 @@ def _parts(function: Any) -> Iterator[Any]:
     yield from found
 
 
-def _check_stores(typed: Any) -> None:
+def _check_statements(typed: Any) -> None:
     for block in typed.blocks.values():
         for statement in block.body:
+            _check_assigned(statement)
             owner = typed.typemap.get(getattr(getattr(statement, "target", None), "name", None))
             if isinstance(statement, ir.SetAttr) and isinstance(owner, types.Record):
                 _check_store(typed, statement, statement.attr, owner.typeof(statement.attr))
             elif isinstance(statement, (ir.SetItem, ir.StaticSetItem)) and isinstance(owner, types.Array):
                 _check_store(typed, statement, "the Array", owner.dtype)
+
+
+def _check_assigned(statement: Any) -> None:
+    """Where Python raises UnboundLocalError, Numba reads whatever is there: it marks such a variable as null."""
+    value = getattr(statement, "value", None)
+    if not (isinstance(statement, ir.Assign) and isinstance(value, ir.Expr) and value.op == "null"):
+        return
+    name = statement.target.name.partition(".")[0]
+    place = _shown(statement.loc.filename, str(statement.loc.line))
+    raise _error(
+        place, f"{name} is read where it may not have been assigned: give it a value before the if or the loop"
+    )
 
 
 def _check_store(typed: Any, statement: Any, name: str, wanted: Any) -> None:

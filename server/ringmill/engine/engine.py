@@ -57,7 +57,7 @@ class Engine:
         Returns the number of events and the length of `head`, or a negative count (core.codec.layout) for a message
         that must be refused as a whole. buffer: uint8[n] in C order, as `np.frombuffer(message, np.uint8)` gives it.
         """
-        assert buffer.itemsize == 1 and buffer.ndim == 1, "compiled code takes the buffer for bytes"
+        assert (buffer.itemsize, buffer.ndim) == (1, 1), "compiled code takes the buffer for bytes"
         if self.head.size < stop - start:
             self.head = np.empty(max(stop - start, 2 * self.head.size), np.uint8)
         return self.compiled.decode(buffer, start, stop, self.compiled.partitions, self.head, *self._inputs)

@@ -62,7 +62,7 @@ def spoken(value: Any) -> str:
 def _converter(result: Any, declared: str, accepted: tuple[type, ...], instead: str) -> Any:
     """A primitive `convert(value, name)` that types the value as declared, and does not compile where it may not."""
 
-    @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]  # Numba has no types
+    @intrinsic(prefer_literal=True)
     def convert(_context: Any, value: Any, name: Any) -> Any:
         is_label = value == types.uint64
         if not isinstance(value, accepted) or is_label != (result == types.uint64):
@@ -77,7 +77,7 @@ def _converter(result: Any, declared: str, accepted: tuple[type, ...], instead: 
     return convert
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+@intrinsic
 def as_is(_context: Any, value: Any, name: Any) -> Any:
     """The value, of whatever type."""
     return value(value, name), lambda _context, _builder, _signature, arguments: arguments[0]

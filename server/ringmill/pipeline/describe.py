@@ -1,6 +1,6 @@
 """What clients are told of a pipeline."""
 
-from ringmill.engine.plan import Field, Plan
+from ringmill.engine.plan import Field, Kind, Plan
 from ringmill.v1 import processing_pb2 as pb
 
 
@@ -25,7 +25,7 @@ def describe(plan: Plan) -> pb.DescribePipelineResponse:
 def _field(field: Field) -> pb.Field:
     return pb.Field(
         name=field.name,
-        kind=pb.FieldKind.ValueType(field.kind),
+        kind=pb.FieldKind.Name(field.kind),
         nullable=field.nullable,
         has_default=field.default is not None,
     )
@@ -37,5 +37,5 @@ def _parts(field: Field) -> list[str]:
 
 
 def _state_field(step: str, field: Field, part: str) -> pb.Field:
-    kind = pb.FieldKind.ValueType(field.kind)
-    return pb.Field(name=f"{step}.{field.name}{part}", kind=kind, nullable=kind == pb.FIELD_KIND_DOUBLE)
+    kind = pb.FieldKind.Name(field.kind)
+    return pb.Field(name=f"{step}.{field.name}{part}", kind=kind, nullable=field.kind is Kind.DOUBLE)

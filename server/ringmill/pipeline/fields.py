@@ -25,6 +25,9 @@ from ringmill.pipeline.place import Place, caller, wrong
 EVENT_HEADER = ("key", "time_us")
 """What every event has beside its declared fields."""
 
+FieldParser = Callable[[str, Any, Any, Place], Field]
+"""Reads one annotated field: name, annotation, default, place."""
+
 LABEL_BYTES_MAX = 1024
 ARRAY_LENGTH_MAX = 65_536
 
@@ -196,7 +199,7 @@ def _check_defaults_trail(fields: list[Field], place: Place) -> None:
 class _Declared:
     """Makes each subclass a dataclass with keyword arguments, and reads its fields."""
 
-    parse: ClassVar[Callable[[str, Any, Any, Place], Field]] = staticmethod(_event_field)
+    parse: ClassVar[FieldParser] = staticmethod(_event_field)
     declared: ClassVar[tuple[Field, ...]] = ()
     """The fields in the order of their declaration, those of the base classes first."""
 
@@ -217,4 +220,4 @@ class Event(_Declared):
 class State(_Declared):
     """Base class of what an operator keeps for each key: one record of fixed size; every field has a default."""
 
-    parse = staticmethod(_state_field)
+    parse: ClassVar[FieldParser] = staticmethod(_state_field)

@@ -58,7 +58,9 @@ class Operator:
     def __call__(self, *inputs: str, **arguments: float | str) -> Step:
         """Makes a step. Inputs are names of fields or of earlier outputs; other parameters are constants."""
         place = caller()
-        given = dict(zip((parameter.name for parameter in self.parameters), inputs, strict=False))
+        given: dict[str, float | str] = dict(
+            zip((parameter.name for parameter in self.parameters), inputs, strict=False)
+        )
         if len(inputs) > len(self.parameters) or given.keys() & arguments.keys():
             raise wrong(place, f"{self.name}() takes {self._wanted()}")
         given.update(arguments)
