@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 from numba.core import event as compiler_event
-from numba.core.errors import NumbaError
 
 from ringmill.core.codec.decoder import DECODE, EVENTS, INTEGERS, LABELS, VALUES, build_decoder
 from ringmill.core.codec.encoder import ENCODE, build_encoder
@@ -24,7 +23,7 @@ from ringmill.core.errors import Reason
 from ringmill.core.hashing import PARTITIONS
 from ringmill.core.jit import cache_folder, compile_kernel, entry_point, kernel, kernel_part
 from ringmill.core.memory import MESSAGE, SCRATCH
-from ringmill.engine.diagnose import check_parts, explain
+from ringmill.engine.diagnose import check_operators
 from ringmill.engine.fuse import Source, array_of, column_shape, write_source
 from ringmill.engine.labels import FULL, LabelStore, intern, lookup
 from ringmill.engine.link import CONVERTERS
@@ -86,9 +85,9 @@ def compile_pipeline(plan: Plan, partitions: int = PARTITIONS, folder: Path | No
     rules, shape = field_rules(plan), column_shape(plan)
     spent: list[float] = []
     with compiler_event.install_timer("numba:compile", spent.append):
+        apply = _compile_apply(plan, source, row, folder)
         decode = build_decoder(event_layout(ProcessRequest.DESCRIPTOR), rules, folder)
         compile_kernel(decode, [DECODE])
-        apply = _compile_apply(plan, source, row, folder)
         encode = build_encoder(shape, folder)
         compile_kernel(encode, [ENCODE])
     return CompiledPipeline(
@@ -137,19 +136,18 @@ def _template(plan: Plan, row: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def _compile_apply(plan: Plan, source: Source, row: np.dtype[Any], folder: Path) -> Callable[..., int]:
-    path = _written(folder / "fused.py", source.text)
-    space = _names(plan, source, row)
-    exec(compile(source.text, path, "exec"), space)  # our own generator's text; every name in it was checked
-    # The generated code proves its indexes: rows by the table, columns by the plan, events by `Engine`. Numba's
-    # `steps` is a part: it has no cache entry of its own.
+    path = folder / "fused.py"
+    event = event_class(plan)
+    if not path.exists():
+        check_operators(plan, event)
+        _write_once(path, source.text)
+    space = _names(plan, source, row, event)
+    exec(compile(source.text, str(path), "exec"), space)  # our own generator's text; every name in it was checked
     space["steps"] = kernel_part(space["steps"])
+    # Without bounds checks: rows come from the table, columns from the plan, and `Engine` compares the count of events.
     apply: Callable[..., int] = kernel(boundscheck=False, allocates=False, folder=folder)(space["apply"])
     signature = _signature(row)
-    try:
-        compile_kernel(apply, [signature])
-    except NumbaError as problem:
-        raise explain(plan, event_class(plan), problem) from problem
-    check_parts(plan)
+    compile_kernel(apply, [signature])
     return entry_point(apply, signature)
 
 
@@ -166,14 +164,14 @@ def event_class(plan: Plan) -> Any:
     return namedtuple("Event", ["time_us", "key", *(field.name for field in plan.fields)])
 
 
-def _names(plan: Plan, source: Source, row: np.dtype[Any]) -> dict[str, Any]:
+def _names(plan: Plan, source: Source, row: np.dtype[Any], event: Any) -> dict[str, Any]:
     """What the generated source refers to."""
     return {
         "__name__": __name__,  # Numba's cache imports the module of that name
         "np": np,
         "isinf": np.isinf,
         "isfinite": np.isfinite,
-        "Event": event_class(plan),
+        "Event": event,
         "find_or_insert": find_or_insert,
         "prefetch_index": prefetch_index,
         "prefetch_row": prefetch_row,
@@ -194,12 +192,10 @@ def _names(plan: Plan, source: Source, row: np.dtype[Any]) -> dict[str, Any]:
     }
 
 
-def _written(path: Path, text: str) -> str:
-    """Writes a generated file once: Numba takes one with a new time stamp for changed, even if the text is the same."""
-    if not path.exists():
-        scratch = path.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(text)
-        with suppress(FileExistsError):
-            os.link(scratch, path)
-        scratch.unlink()
-    return str(path)
+def _write_once(path: Path, text: str) -> None:
+    """Writes a generated file if it is not there: Numba takes one with a new time stamp for changed."""
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_text(text)
+    with suppress(FileExistsError):
+        os.link(scratch, path)
+    scratch.unlink()

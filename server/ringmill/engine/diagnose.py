@@ -1,6 +1,6 @@
 """Turns a compiler's complaint about an operator into one line for its author: where, what is wrong, what to write.
 
-The checks of `check_parts` are ours: Numba would compile these and compute something else than Python does.
+Some of the checks are ours alone: Numba would compile these operators and compute something else than Python does.
 """
 
 import re
@@ -15,40 +15,34 @@ from numba.core.errors import NumbaError
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.engine.fuse import compiled_constant
-from ringmill.engine.link import MISMATCH, spoken
-from ringmill.engine.plan import Kind, Plan, Read, StepPlan
-
-FIELD_TYPES = {
-    Kind.DOUBLE: types.float64,
-    Kind.INTEGER: types.int64,
-    Kind.BOOL: types.boolean,
-    Kind.LABEL: types.uint64,
-}
+from ringmill.engine.link import DECLARED, MISMATCH, mismatch, spoken
+from ringmill.engine.plan import Plan, Read, StepPlan
 
 _PLACE = re.compile(r"at (\S[^\n(]*\.py) \((\d+)\)")
 _OWN = str(Path(__file__).parent)
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "neg": "-",
-    "iadd": "+=", "isub": "-=", "imul": "*=", "itruediv": "/=", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">",
-    "ge": ">=", "getitem": "[...]", "setitem": "[...] =",
+    "iadd": "+=", "isub": "-=", "imul": "*=", "itruediv": "/=", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
+    "gt": ">", "ge": ">=", "getitem": "[...]", "setitem": "[...] =",
 }  # fmt: skip
 
 
-def explain(plan: Plan, event_class: Any, problem: NumbaError) -> RingmillError:
-    """The error of the first step that does not compile by itself, or does not return what it declares."""
-    fields = [types.int64, types.uint64, *(FIELD_TYPES[field.kind] for field in plan.fields)]
+def check_operators(plan: Plan, event_class: Any) -> None:
+    """Compiles each step by itself, and checks what it returns and how it treats its state.
+
+    Nothing is done twice: the fused kernel calls the same machine code. Raises RingmillError with the user's line.
+    """
+    fields = [types.int64, types.uint64, *(DECLARED[field.kind].result for field in plan.fields)]
     event = types.NamedTuple(fields, event_class)
     for step in plan.steps:
         try:
             result = _compile_alone(step, event)
-        except NumbaError as found:
-            return _error(*translate(step, found))
-        if step.is_tuple and not isinstance(result, types.BaseTuple):
-            return _error(step.place, f"{step.name} returns {spoken(result)}: return the NamedTuple that it declares")
-        for output in step.outputs:
-            if found_text := re.search(rf"{MISMATCH}({re.escape(output.name)} is declared .*)", str(problem)):
-                return _error(step.place, found_text[1])
-    return _error(plan.steps[0].place, _last_resort(str(problem)))
+        except NumbaError as problem:
+            raise _error(*translate(step, problem)) from problem
+        _check_result(step, result)
+        for part in _parts(step.function):
+            for compiled in part.overloads.values():
+                _check_statements(compiled.type_annotation)
 
 
 def _compile_alone(step: StepPlan, event: Any) -> Any:
@@ -60,6 +54,16 @@ def _compile_alone(step: StepPlan, event: Any) -> Any:
     signature = (numba.from_dtype(step.state), event, *arguments)
     dispatcher.compile(signature)
     return dispatcher.overloads[signature].signature.return_type
+
+
+def _check_result(step: StepPlan, result: Any) -> None:
+    if step.is_tuple:
+        if not isinstance(result, types.BaseTuple):
+            raise _error(step.place, f"{step.name} returns {spoken(result)}: return the NamedTuple that it declares")
+        return  # each element has been given its type by the NamedTuple's maker
+    for output in step.outputs:
+        if problem := mismatch(output.kind, output.name, result):
+            raise _error(step.place, problem)
 
 
 def _error(place: str, message: str) -> RingmillError:
@@ -151,19 +155,6 @@ _TELLERS: tuple[tuple[str, Any], ...] = (
     (r">>> (?:[\w.]*\.)?(\w+)\((.*)\)\n", _tell_call),
     (r"NameError: name '(\w+)' is not defined", lambda found: f"{found[1]} is not defined"),
 )
-
-
-def check_parts(plan: Plan) -> None:
-    """Refuses operators that store a value of another kind in their state, which the compiler would convert in silence,
-    and those that may read a variable before it is assigned.
-
-    Looks at what has been compiled in this process, so it does nothing where all came from the cache.
-    """
-    for step in plan.steps:
-        for part in _parts(step.function):
-            for compiled in part.overloads.values():
-                if compiled.type_annotation is not None:
-                    _check_statements(compiled.type_annotation)
 
 
 def _parts(function: Any) -> Iterator[Any]:

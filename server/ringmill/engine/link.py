@@ -4,6 +4,7 @@ None of these is compiled or cached by itself; they become part of the fused ker
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
 
@@ -43,7 +44,7 @@ def tuple_maker(cls: Any, fields: Mapping[str, tuple[Kind, bool] | None]) -> Cal
 
 
 def converter_name(parsed: tuple[Kind, bool] | None) -> str:
-    """Which function below gives a value its declared type."""
+    """Which of CONVERTERS gives a value its declared type."""
     return "as_is" if parsed is None else f"as_{parsed[0].name.lower()}"
 
 
@@ -59,15 +60,50 @@ def spoken(value: Any) -> str:
     return next((words for kind, words in known.items() if isinstance(value, kind)), f"a {value}")
 
 
-def _converter(result: Any, declared: str, accepted: tuple[type, ...], instead: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an output of one kind may be computed as."""
+
+    result: Any
+    accepted: tuple[type, ...]
+    words: str
+    instead: str
+
+
+DECLARED = {
+    Kind.DOUBLE: Declared(
+        types.float64, (types.Float, types.Integer), "float", "write float(...), or math.nan for no value"
+    ),
+    Kind.INTEGER: Declared(
+        types.int64, (types.Integer,), "int", "write int(...), which drops the fraction, or declare it float"
+    ),
+    Kind.BOOL: Declared(types.boolean, (types.Boolean,), "bool", "write a comparison, such as value != 0"),
+    Kind.LABEL: Declared(
+        types.uint64,
+        (types.Integer,),
+        "Label",
+        'return a label of the event, or one that label("...") declares at module level',
+    ),
+}
+
+
+def mismatch(kind: Kind, name: str, value: Any) -> str | None:
+    """What is wrong with an output of this kind that is computed as this type; None: nothing."""
+    declared = DECLARED[kind]
+    is_label = value == types.uint64
+    if isinstance(value, declared.accepted) and is_label == (kind is Kind.LABEL):
+        return None
+    return f"{name} is declared {declared.words} but is {spoken(value)}: {declared.instead}"
+
+
+def _converter(kind: Kind) -> Any:
     """A primitive `convert(value, name)` that types the value as declared, and does not compile where it may not."""
+    result = DECLARED[kind].result
 
     @intrinsic(prefer_literal=True)
     def convert(_context: Any, value: Any, name: Any) -> Any:
-        is_label = value == types.uint64
-        if not isinstance(value, accepted) or is_label != (result == types.uint64):
-            text = getattr(name, "literal_value", "the result")
-            raise TypingError(f"{MISMATCH}{text} is declared {declared} but is {spoken(value)}: {instead}")
+        if problem := mismatch(kind, getattr(name, "literal_value", "the result"), value):
+            raise TypingError(MISMATCH + problem)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return context.cast(builder, arguments[0], signature.args[0], result)
@@ -83,23 +119,5 @@ def as_is(_context: Any, value: Any, name: Any) -> Any:
     return value(value, name), lambda _context, _builder, _signature, arguments: arguments[0]
 
 
-CONVERTERS: dict[str, Any] = {
-    "as_double": _converter(
-        types.float64,
-        "float",
-        (types.Float, types.Integer),
-        "convert it with float(...), or write math.nan for no value",
-    ),
-    "as_integer": _converter(
-        types.int64, "int", (types.Integer,), "write int(...), which drops the fraction, or declare it float"
-    ),
-    "as_bool": _converter(types.boolean, "bool", (types.Boolean,), "write a comparison, such as value != 0"),
-    "as_label": _converter(
-        types.uint64,
-        "Label",
-        (types.Integer,),
-        'return a label of the event, or one that label("...") declares at module level',
-    ),
-    "as_is": as_is,
-}
+CONVERTERS: dict[str, Any] = {f"as_{kind.name.lower()}": _converter(kind) for kind in Kind} | {"as_is": as_is}
 """What gives an output its declared type: by name, as generated code calls them."""
