@@ -9,10 +9,9 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.descriptor import Descriptor
 from numba import types
 
-from ringmill.core.codec.layout import MALFORMED, TOO_MANY
+from ringmill.core.codec.layout import MALFORMED, TOO_MANY, MessageDescriptor
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.jit import compile_kernel, kernel
 from ringmill.core.memory import MESSAGE, SCRATCH, Bytes
@@ -30,7 +29,7 @@ _READ = types.UniTuple(types.int64, 2)(
 )
 
 
-@kernel()
+@kernel(allocates=False)
 def read_entries(
     buffer: Bytes,
     entry_field: int,
@@ -100,7 +99,9 @@ def read_entries(
 class FrameReader:
     """Reads the frames of one direction of a link."""
 
-    def __init__(self, frame: Descriptor, entries: str, entry: Descriptor, number: str, payload: str) -> None:
+    def __init__(
+        self, frame: MessageDescriptor, entries: str, entry: MessageDescriptor, number: str, payload: str
+    ) -> None:
         names = entry.fields_by_name
         self._fields = (
             frame.fields_by_name[entries].number,
@@ -148,7 +149,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _tag(message: Descriptor, field: str, wire_type: int) -> bytes:
+def _tag(message: MessageDescriptor, field: str, wire_type: int) -> bytes:
     return varint(message.fields_by_name[field].number << 3 | wire_type)
 
 

@@ -17,12 +17,16 @@ from typing import Any, ParamSpec, TypeVar, cast
 import llvmlite
 import llvmlite.binding as llvm
 import numba
-from numba.core import config, event
+from numba.core import config as numba_config
+from numba.core import event
 
 from ringmill.core.errors import Code, RingmillError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_njit: Any = numba.njit  # its overloads do not name the options that we need
+_config: Any = numba_config  # its settings are made at run time, so no type checker knows them
 
 
 def private_cache_root() -> Path:
@@ -76,13 +80,13 @@ def kernel(
     def declare(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": boundscheck, "_nrt": allocates}
         if inline:
-            return cast(Callable[P, R], numba.njit(inline="always", **options)(function))
-        previous = config.CACHE_DIR
-        config.CACHE_DIR = str(folder or cache_folder())
+            return cast(Callable[P, R], _njit(inline="always", **options)(function))
+        previous = _config.CACHE_DIR
+        _config.CACHE_DIR = str(folder or cache_folder())
         try:
-            return cast(Callable[P, R], numba.njit(cache=True, **options)(function))
+            return cast(Callable[P, R], _njit(cache=True, **options)(function))
         finally:
-            config.CACHE_DIR = previous
+            _config.CACHE_DIR = previous
 
     return declare
 
@@ -93,7 +97,7 @@ def kernel_part(function: Callable[P, R]) -> Callable[P, R]:
     It behaves as the Python that its author knows: indexes are checked, dividing by zero raises. It cannot allocate:
     memory that it held when it raised would never be freed.
     """
-    return cast(Callable[P, R], numba.njit(nogil=True, error_model="python", boundscheck=True, _nrt=False)(function))
+    return cast(Callable[P, R], _njit(nogil=True, error_model="python", boundscheck=True, _nrt=False)(function))
 
 
 def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> None:

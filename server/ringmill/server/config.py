@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ringmill.core.agreement import StreamLimits
 from ringmill.core.errors import Code, RingmillError
@@ -25,7 +26,7 @@ class WorkerConfig:
     """Relative share of the keys, 1 to 128."""
     cpu: int | None = None
     """Core to run on, where the system allows it; None: any."""
-    transport: str = "auto"
+    transport: Literal["auto", "cq", "aio"] = "auto"
     """auto, cq or aio."""
     limits: StreamLimits = field(default_factory=StreamLimits)
     events_max: int = 65_536

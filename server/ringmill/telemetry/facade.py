@@ -96,11 +96,11 @@ class Telemetry:
     def watch(self, snapshot: Snapshot) -> None:
         """Names the source of the figures. Call it once, when the figures exist."""
 
-    def stages(self, pipeline: str) -> StageTimes:  # noqa: ARG002 - the one that is on needs it
+    def stages(self, pipeline: str) -> StageTimes:
         """Gives the latency histograms of a pipeline. Keep the result: it is not for asking anew with each batch."""
         return NoTimes()
 
-    def span(self, kind: SpanKind, pipeline: str, traceparent: str) -> Span:  # noqa: ARG002 - as above
+    def span(self, kind: SpanKind, pipeline: str, traceparent: str) -> Span:
         """Begins the span of a batch under the client's W3C trace context.
 
         traceparent: as in the batch's field or the stream's metadata; empty, malformed or not sampled: no span.

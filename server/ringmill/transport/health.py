@@ -83,8 +83,8 @@ class _Watcher:
         """Begins to watch."""
         if self._service is not None:
             raise RingmillError(Code.INVALID_ARGUMENT, "Watch takes one request, not several")
-        self._service = parse(health_pb2.HealthCheckRequest, message).service
-        self._health.watch(self._service, self)
+        self._service = service = parse(health_pb2.HealthCheckRequest, message).service
+        self._health.watch(service, self)
 
     def on_half_close(self) -> None:
         """Goes on: the client half-closes after its request."""
