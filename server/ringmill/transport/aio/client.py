@@ -14,7 +14,7 @@ from ringmill.transport.api import ClientTls, Limits, Metadata, Status, StreamHa
 from ringmill.transport.checks import check_metadata
 from ringmill.transport.options import channel_credentials, channel_options
 
-_OVER = (grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError)
+_OVER = (grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError, grpc.aio.InternalError)
 """What reads and writes of grpc.aio raise once a call has ended; its status says why."""
 
 
@@ -59,11 +59,14 @@ class AioClientStream(AioStream):
 
     async def _write_requests(self) -> None:
         with contextlib.suppress(*_OVER):
+            await self._call.wait_for_connection()
             await self._write_all()
             await self._call.done_writing()
 
     async def _put(self, message: bytes) -> None:
-        await self._call.write(message)
+        # Not the public `write`: a server that ends the call meanwhile fails it, and it would then put INTERNAL in
+        # the place of the server's own status.
+        await self._call._cython_call.send_serialized_message(message)
 
     async def _get(self) -> Any:
         return await self._call.read()

@@ -16,6 +16,8 @@ from ringmill.transport.options import GRACE_MIN_S, server_credentials, server_o
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _LEFT = Status(Code.CANCELLED, "the call was cancelled or its connection broke")
+_BREAK_S = 0.001
+"""A broken call ends its messages first; its cancellation follows within this time, and is then no half-close."""
 
 
 class AioServerStream(AioStream):
@@ -63,6 +65,7 @@ class AioServerStream(AioStream):
 
     async def _read_requests(self) -> None:
         await self._read_all()
+        await asyncio.sleep(_BREAK_S)
         if self._wants_messages():
             self._hear(self._handler.on_half_close)
 

@@ -142,6 +142,7 @@ class CqStream(ABC):
             return
         self._open = False
         self._readable = False
+        self.writing = False
         self._drop_queue()
         handler, self._handler = self._handler, UNHEARD
         close_heard(handler, status, self.method)
