@@ -24,7 +24,7 @@ class BalancerConfig:
     """Name of the cluster; workers that ask for another are refused. Empty: not checked."""
     heartbeat_ms: int = 250
     """How often an idle worker shows that it is alive."""
-    silence_ms: int = 3000
+    silence_ms: int = 5000
     """A worker silent for so long is taken for dead. Shorter finds a hung worker sooner, and deposes a slow one."""
     limits: RouterLimits = field(default_factory=RouterLimits)
     transport: Literal["auto", "cq", "aio"] = "auto"

@@ -66,7 +66,8 @@ class Balancer:
         )
         self._link = self._loop.server(
             link_routes(self._hub),
-            Limits(message_bytes_max=FRAME_BYTES_MAX, keepalive_interval_s=1.0, keepalive_timeout_s=2.0),
+            # Heartbeats find a silent worker first. A worker answers pings only between batches, so this must be patient.
+            Limits(message_bytes_max=FRAME_BYTES_MAX, keepalive_interval_s=5.0, keepalive_timeout_s=10.0),
         )
 
     def run(self) -> int:

@@ -35,7 +35,7 @@ class Rules:
     """Name of the cluster; a worker that asks for another is refused. Empty: not checked."""
     heartbeat_ms: int = 250
     """How often a worker shows that it is alive when it has nothing else to say."""
-    silence_ms: int = 3000
+    silence_ms: int = 5000
     """A worker silent for so long is taken for dead. A process that ends breaks its link at once and is noticed then;
     this is for those that hang, and a machine under load must not be taken for one."""
     tick_ms: int = 250
