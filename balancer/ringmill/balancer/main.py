@@ -66,7 +66,7 @@ class Balancer:
         )
         self._link = self._loop.server(
             link_routes(self._hub),
-            # Heartbeats find a silent worker first. A worker answers pings only between batches, so this must be patient.
+            # Heartbeats find a silent worker first; and it answers pings only between batches, so be patient.
             Limits(message_bytes_max=FRAME_BYTES_MAX, keepalive_interval_s=5.0, keepalive_timeout_s=10.0),
         )
 
