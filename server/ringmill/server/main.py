@@ -127,7 +127,7 @@ class Worker:
         self._server.start()
 
     def _join(self, target: str) -> None:
-        limits = Limits(message_bytes_max=_FRAME_BYTES_MAX, keepalive_interval_s=1.0, keepalive_timeout_s=2.0)
+        limits = Limits(message_bytes_max=_FRAME_BYTES_MAX, keepalive_interval_s=5.0, keepalive_timeout_s=10.0)
         channel = self._loop.channel(target, limits=limits)
         self._link = Link(
             self._loop,
