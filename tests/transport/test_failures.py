@@ -1,12 +1,14 @@
 """Peers that die, freeze, dawdle or stop, on both implementations at either end."""
 
 import contextlib
+import gc
 import pathlib
 import signal
 import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,7 +109,7 @@ def test_stop_cancels_what_outlives_the_grace(wire: Any) -> None:
     call = wire.open()
     wire.until(lambda: wire.accepted)
     wire.on_server(lambda: wire.server.stop(0.1))
-    wire.until(lambda: call.status and wire.server.stopped)
+    wire.until(lambda: call.status and wire.accepted[0].status and wire.server.stopped)
     assert call.status.code in GONE
     assert wire.accepted[0].status.code is Code.CANCELLED
 
@@ -173,3 +175,28 @@ def test_port_taken_by_another_of_ours(wire: Any) -> None:
     wire.serve()
     with pytest.raises(RingmillError, match=str(wire.port)):
         make_loop(wire.client_loop.name).server({}).listen(f"127.0.0.1:{wire.port}")
+
+
+def test_ended_calls_are_forgotten(wire: Any) -> None:
+    """Nothing holds on to a call that has ended, however it did: handlers and streams of both ends go."""
+    wire.serve()
+    channel = wire.channel()
+    gone: list[weakref.ref[Any]] = []
+    for number in range(30):
+        call = wire.open(channel=channel)
+        for _ in range(10):
+            call.stream.send(b"x" * 1000)
+        call.stream.finish() if number % 2 else call.stream.cancel()
+        wire.until(lambda call=call: call.status)
+        gone += [weakref.ref(call), weakref.ref(call.stream)]
+    last = call = wire.open(channel=channel)
+    last.stream.send(b"x")
+    wire.until(lambda: last.messages and all(served.status for served in wire.accepted[:-1]))
+    gone += [weakref.ref(served.stream) for served in wire.accepted[:-1]]
+    wire.accepted.clear()
+
+    def left() -> int:
+        gc.collect()
+        return sum(each() is not None for each in gone)
+
+    wire.until(lambda: left() == 0)

@@ -125,9 +125,11 @@ class CqLoop:
         while not done():
             if limit is not None and time.monotonic() >= limit:
                 return False
-            with self._turn:
-                deadline = self._lead_deadline = self._next_deadline(limit)
-            event = self._lead.poll(deadline)
+            # A timer set from here on, by a follower's handler, finds this deadline and wakes the lead.
+            self._lead_deadline = limit
+            if self._timers:
+                self._lead_deadline = self._next_deadline(limit)
+            event = self._lead.poll(self._lead_deadline)
             self._lead_deadline = 0.0
             if event is None and self._lead.closed:
                 self._lead = ParkingQueue()
@@ -138,9 +140,10 @@ class CqLoop:
 
     def _next_deadline(self, limit: float | None) -> float | None:
         """When the lead must wake up by itself."""
-        if not self._timers:
-            return limit
-        when = self._timers[0][0]
+        with self._turn:
+            if not self._timers:
+                return limit
+            when = self._timers[0][0]
         return when if limit is None else min(when, limit)
 
     def _take_turn(self, event: Event | None) -> None:
