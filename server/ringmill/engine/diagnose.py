@@ -138,7 +138,7 @@ def _tell_attribute(found: re.Match[str]) -> str:
     return f"{owner} has no {found[1]}{hint or ': use its declared fields'}"
 
 
-_NEW_ARRAY = "makes or returns a whole array, but kernels allocate nothing: loop over its elements with range()"
+_NEW_ARRAY = "makes a whole array or needs memory for one, but kernels allocate nothing: loop over the elements"
 _TELLERS: tuple[tuple[str, Any], ...] = (
     (rf"{MISMATCH}(.*)", lambda found: found[1]),
     (r"NRT required|_ol_array_allocate|Only accept returning of array", lambda _found: _NEW_ARRAY),

@@ -18,6 +18,7 @@ import numpy as np
 
 from ringmill.engine.link import link, tuple_maker
 from ringmill.engine.plan import DeclaredLabel
+from ringmill.pipeline import fields
 from ringmill.pipeline.allowed import BUILTINS, NUMPY_FUNCTIONS, advice
 from ringmill.pipeline.fields import parse_type
 from ringmill.pipeline.place import Place, wrong
@@ -139,7 +140,8 @@ def is_tuple_class(value: Any) -> bool:
 
 
 def _is_library(function: Function) -> bool:
-    return function.__module__.partition(".")[0] in ("numpy", "numba")
+    """Whether a function is not the user's: its source is no part of a pipeline."""
+    return function.__module__.partition(".")[0] in ("numpy", "numba") or function.__module__ == fields.__name__
 
 
 def _is_numpy_function(value: Any) -> bool:
