@@ -121,7 +121,7 @@ class World:
         return self._last_link
 
     def open(self, stream: int, traceparent: str = "") -> Client:
-        self.router.opened(stream, traceparent)
+        self.router.opened(stream, [("traceparent", traceparent)] if traceparent else ())
         return self.clients[stream]
 
     def send(self, stream: int, message: bytes) -> Client:

@@ -3,7 +3,7 @@
 from collections import deque
 
 from ringmill.balancer.batch import Batch
-from ringmill.core.agreement import Agreement, StreamLimits
+from ringmill.core.agreement import Agreement, Metadata, StreamLimits, first_of
 from ringmill.telemetry.counts import Counts, Stage, StageTimes
 from ringmill.v1.processing_pb2 import ProcessRequest
 
@@ -54,11 +54,11 @@ class ClientStream:
         "traceparent",
     )
 
-    def __init__(self, stream: int, limits: StreamLimits, figures: Figures, traceparent: str) -> None:
+    def __init__(self, stream: int, limits: StreamLimits, figures: Figures, metadata: Metadata) -> None:
         self.id = stream
         self.figures = figures
-        self.traceparent = traceparent
-        self.agreement = Agreement(limits)
+        self.traceparent = first_of(metadata, "traceparent")
+        self.agreement = Agreement(limits, metadata)
         self.batches: deque[Batch] = deque()
         self.bytes = 0
         self.blocks = 0

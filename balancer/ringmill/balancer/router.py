@@ -16,7 +16,7 @@ from ringmill.balancer.batch import Batch, Part
 from ringmill.balancer.client_stream import NO_FIGURES, NO_HEAD, ClientStream, Figures
 from ringmill.balancer.effects import Effect, Finish, Pause, Result, Resume, Send, SendFrame
 from ringmill.balancer.outbox import Outbox
-from ringmill.core.agreement import Served, StreamLimits, parse_head
+from ringmill.core.agreement import Metadata, Served, StreamLimits, parse_head
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.maglev import NOBODY, Table
 from ringmill.core.split import Splitter
@@ -138,9 +138,9 @@ class Router:
 
     # Streams
 
-    def opened(self, stream: int, traceparent: str = "") -> None:
-        """A client has opened a stream. traceparent: W3C trace context of batches that have none of their own."""
-        self._streams[stream] = ClientStream(stream, self._limits.streams, NO_FIGURES, traceparent)
+    def opened(self, stream: int, metadata: Metadata = ()) -> None:
+        """A client has opened a stream. Its metadata may set options, and the trace context of batches without one."""
+        self._streams[stream] = ClientStream(stream, self._limits.streams, NO_FIGURES, metadata)
 
     def message(self, stream: int, message: bytes, now_ns: int) -> None:
         """A client has sent a request."""

@@ -3,13 +3,25 @@
 The balancer and a worker that is called directly hold the same agreement with a client, so the rules stand here once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.v1.processing_pb2 import AckLevel, DescribePipelineResponse, ProcessRequest, ProcessResponse
+from ringmill.v1.processing_pb2 import (
+    AckLevel,
+    DescribePipelineResponse,
+    ProcessOptions,
+    ProcessRequest,
+    ProcessResponse,
+)
+
+Metadata = Sequence[tuple[str, str | bytes]]
+"""What a call brings beside its messages."""
+
+TWIN_PREFIX = "ringmill-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +49,11 @@ class StreamLimits:
 class Agreement:
     """The fixed points of one stream: pipeline, producer and options come with its first message."""
 
-    __slots__ = ("_limits", "_producer", "_served", "_told")
+    __slots__ = ("_limits", "_metadata", "_producer", "_served", "_told")
 
-    def __init__(self, limits: StreamLimits) -> None:
+    def __init__(self, limits: StreamLimits, metadata: Metadata = ()) -> None:
         self._limits = limits
+        self._metadata = metadata
         self._served: Served | None = None
         self._producer = ""
         self._told = False
@@ -77,7 +90,8 @@ class Agreement:
     def _open(self, head: ProcessRequest, catalogue: Mapping[str, Served]) -> Served:
         self._served = served = find(head.pipeline, catalogue)
         self._producer = head.producer
-        options = head.options
+        options = options_of(self._metadata)
+        options.MergeFrom(head.options)
         if options.ack not in _ACK_LEVELS:
             raise RingmillError(Code.INVALID_ARGUMENT, f"options.ack {options.ack} is no AckLevel")
         if options.version and not version_matches(options.version, served.description.version):
@@ -89,6 +103,44 @@ class Agreement:
 
 
 _ACK_LEVELS = frozenset(AckLevel.values())
+
+
+def options_of(metadata: Metadata) -> ProcessOptions:
+    """The options that a call's metadata sets: "ringmill-version" and so on, one twin for each field of the message.
+
+    A message's own options win. An ack is "ALL" or "PRIMARY"; a bool "true" or "false".
+    Raises INVALID_ARGUMENT, naming the key, for a value that the field cannot hold.
+    """
+    options = ProcessOptions()
+    for name, value in metadata:
+        if not name.startswith(TWIN_PREFIX):
+            continue
+        field = name.removeprefix(TWIN_PREFIX).replace("-", "_")
+        if field not in ProcessOptions.DESCRIPTOR.fields_by_name:
+            continue
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        try:
+            setattr(options, field, _TWINS.get(field, str)(text))
+        except (KeyError, ValueError):
+            raise RingmillError(Code.INVALID_ARGUMENT, f"metadata {name}: {text!r} is no value for it") from None
+    return options
+
+
+def first_of(metadata: Metadata, name: str) -> str:
+    """The first value under a key of a call's metadata; empty if there is none."""
+    value = next((value for key, value in metadata if key == name), "")
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _ack(text: str) -> int:
+    return AckLevel.Value(f"ACK_LEVEL_{text.upper().removeprefix('ACK_LEVEL_')}")
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_TWINS: dict[str, Callable[[str], Any]] = {"ack": _ack, "session": int, "emissions": _truth}
 
 
 def find(name: str, catalogue: Mapping[str, Served]) -> Served:

@@ -57,10 +57,13 @@ class Lane:
         self._response.receipt.ack = AckLevel.ACK_LEVEL_PRIMARY
         self._response.receipt.copies = 1
 
-    def handle(self, buffer: Bytes, start: int, stop: int, arrived_ns: int, check: Check | None = None) -> bytes:
+    def handle(
+        self, buffer: Bytes, start: int, stop: int, arrived_ns: int, check: Check | None = None, traceparent: str = ""
+    ) -> bytes:
         """Answers the request in buffer[start:stop].
 
-        arrived_ns: when it reached this worker, by the lane's clock.
+        arrived_ns: when it reached this worker, by the lane's clock. traceparent: W3C trace context of a request that
+        has none of its own.
         Raises RingmillError with what must end the stream; then nothing of the message was applied.
         """
         begun_ns = self._clock()
@@ -70,8 +73,9 @@ class Lane:
         head = parse_head(self.engine.head[:head_length].tobytes())
         if check is not None:
             check(head, count)
-        if head.traceparent and self._telemetry.enabled:
-            with self._telemetry.span(PROCESS, self.served.name, head.traceparent) as span:
+        context = head.traceparent or traceparent
+        if context and self._telemetry.enabled:
+            with self._telemetry.span(PROCESS, self.served.name, context) as span:
                 response, rejected = self._process(buffer, head, count, arrived_ns, begun_ns)
                 span.end(count, rejected)
             return response

@@ -55,7 +55,7 @@ class Hub:
         """A client has opened a stream; gives it a number."""
         number = self._number()
         self._streams[number] = stream
-        self.router.opened(number, _traceparent(stream))
+        self.router.opened(number, stream.metadata)
         return number
 
     def stream_drained(self, number: int) -> None:
@@ -182,8 +182,3 @@ class Hub:
 
     def _now_ms(self) -> int:
         return self.clock() // MILLISECOND_NS
-
-
-def _traceparent(stream: Stream) -> str:
-    value = next((value for name, value in stream.metadata if name == "traceparent"), "")
-    return value if isinstance(value, str) else value.decode("ascii", "replace")

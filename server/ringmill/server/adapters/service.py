@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from ringmill.core.agreement import Agreement, Served, StreamLimits, find, parse_head
+from ringmill.core.agreement import Agreement, Served, StreamLimits, find, first_of, parse_head
 from ringmill.core.codec.fields import SPLIT_FIELDS, split_fields
 from ringmill.core.columns import RANGE
 from ringmill.core.errors import Code, RingmillError
@@ -43,7 +43,7 @@ class ProcessingService:
     def _accept(self, stream: Stream) -> "_ProcessStream":
         return _ProcessStream(self, stream)
 
-    def handle(self, message: bytes, agreement: Agreement) -> bytes:
+    def handle(self, message: bytes, agreement: Agreement, traceparent: str = "") -> bytes:
         """Answers one message of a stream. Raises RingmillError with what must end it."""
         arrived_ns = self._clock()
         if len(message) > self._limits.request_bytes_max:
@@ -57,7 +57,8 @@ class ProcessingService:
             served = find(_head(buffer).pipeline, self._catalogue)
         lane = self._lanes[served.index]
         check = partial(agreement.accept, catalogue=self._catalogue)
-        return lane.handle(buffer, 0, len(message), arrived_ns, check) + agreement.first_response_fields()
+        response = lane.handle(buffer, 0, len(message), arrived_ns, check, traceparent)
+        return response + agreement.first_response_fields()
 
     def _process_batch(self, message: bytes) -> bytes:
         return self.handle(message, Agreement(self._limits))
@@ -73,7 +74,8 @@ class _ProcessStream:
     def __init__(self, service: ProcessingService, stream: Stream) -> None:
         self._service = service
         self._stream = stream
-        self._agreement = Agreement(service._limits)
+        self._agreement = Agreement(service._limits, stream.metadata)
+        self._traceparent = first_of(stream.metadata, "traceparent")
         self._paused = False
         self._ended = False
 
@@ -81,7 +83,7 @@ class _ProcessStream:
         if self._ended:
             return
         try:
-            self._stream.send(self._service.handle(message, self._agreement))
+            self._stream.send(self._service.handle(message, self._agreement, self._traceparent))
         except RingmillError as error:
             self._ended = True
             self._stream.finish(Status(error.code, error.message))
