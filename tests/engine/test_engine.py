@@ -97,7 +97,7 @@ def reasons(found: list[Outcome]) -> list[int]:
 
 def test_outputs_of_every_kind(engine: Engine) -> None:
     first, second = outcomes(engine, [reading("a", 1.0, tag="red"), reading("a", 0.004, gap=2.5, tag="grün")])
-    assert list(first.values)[0] == 1.0
+    assert first.values[0] == 1.0
     assert math.isnan(first.values[1])
     assert (list(first.labels), list(first.integers)) == (["red", ""], [1])
     assert list(second.values) == [1.004 / 0.004, 2.5]

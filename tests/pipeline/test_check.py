@@ -168,3 +168,18 @@ def test_steps(tmp_path: Path, step: str, said: str) -> None:
 )
 def test_pipelines(tmp_path: Path, arguments: str, said: str) -> None:
     assert said in refused(tmp_path, "", f"p = Pipeline({arguments})  # here\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return event.x", False),
+        ("return float(event.time_us)", True),
+        ("return age(event)", True),
+    ],
+)
+def test_whether_time_is_used_is_seen_in_helpers_too(tmp_path: Path, body: str, expected: bool) -> None:
+    helper = "def age(event: E) -> float:\n    return float(event.time_us)\n"
+    app = tmp_path / "app.py"
+    app.write_text(f"{HEAD}{helper}@operator\ndef f(state: S, event: E) -> float:\n    {body}\n{TAIL}")
+    assert load_pipelines(app)["p"].plan.uses_time is expected

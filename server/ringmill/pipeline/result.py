@@ -52,7 +52,7 @@ def run(pipeline: "Pipeline", keys: Any, times: Any, fields: Mapping[str, Any]) 
     columns = _columns(pipeline.plan.fields, fields, len(texts))
     if len(moments) != len(texts):
         raise _invalid(f"{len(moments)} times for {len(texts)} keys")
-    engine = Engine(pipeline.compile(), BATCH_EVENTS)
+    engine = Engine(pipeline.compile(), BATCH_EVENTS, keys_max=max(1, len(set(texts))))
     parts = []
     for first in range(0, len(texts), BATCH_EVENTS):
         last = min(first + BATCH_EVENTS, len(texts))
