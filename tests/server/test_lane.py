@@ -81,6 +81,11 @@ def test_too_late_is_rejected_and_changes_nothing(lane: Lane, clock: TurnedClock
     assert got.outcomes[0].values == [1.0], "in time, and the first that was applied"
 
 
+def test_a_very_long_wait_still_has_a_receipt(lane: Lane, clock: TurnedClock) -> None:
+    clock.now_ns = 5 * 3600 * 10**9
+    assert handle(lane, request("a"), arrived_ns=0).receipt.queue_us == 2**32 - 1
+
+
 def test_the_receipt_tells_how_long_it_waited(lane: Lane, clock: TurnedClock) -> None:
     lane.epoch = 9
     clock.now_ns = 7_000

@@ -25,6 +25,7 @@ Check = Callable[[ProcessRequest, int], Any]
 
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
+UINT32_MAX = 2**32 - 1
 
 _RESPONSE_BYTES_MAX = 4 << 20
 _RESPONSE_HEAD_BYTES = 256
@@ -104,8 +105,8 @@ class Lane:
         response.rejected = rejected
         receipt = response.receipt
         receipt.epoch = self.epoch
-        receipt.queue_us = waited_ns // MICROSECOND_NS
-        receipt.kernel_us = kernel_ns // MICROSECOND_NS
+        receipt.queue_us = min(waited_ns // MICROSECOND_NS, UINT32_MAX)
+        receipt.kernel_us = min(kernel_ns // MICROSECOND_NS, UINT32_MAX)
         return response.SerializeToString()
 
     def _count(self, count: int, rejected: int) -> None:
