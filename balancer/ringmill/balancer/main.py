@@ -1,5 +1,6 @@
 """Starts a balancer: one public port for clients, one link port for workers, one thread."""
 
+import gc
 import json
 import logging
 import signal
@@ -83,6 +84,7 @@ class Balancer:
         if config.status_interval_s:
             self._loop.call_later(config.status_interval_s, self._report)
         print(json.dumps({"event": "ready", "address": address, "link": link}), flush=True)
+        gc.freeze()  # else a full collection walks all that was imported, and everybody waits 70 ms for it
         self._loop.run()
         self._telemetry.stop()
         return 0

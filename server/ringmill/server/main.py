@@ -1,5 +1,6 @@
 """Starts a worker: loads and compiles the pipelines, then joins a balancer, listens, or both."""
 
+import gc
 import json
 import logging
 import os
@@ -110,6 +111,7 @@ class Worker:
         else:
             self._loop.call_soon(self._announce)
         seal()
+        gc.freeze()  # else a full collection walks all that was imported, and everybody waits 70 ms for it
         self._loop.run()
         if self._failure is not None:
             raise self._failure
