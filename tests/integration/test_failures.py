@@ -134,6 +134,17 @@ def test_a_balancer_told_to_stop_leaves_with_status_0(start: Any) -> None:
     assert start("balancer", "--listen", "127.0.0.1:0").kill(signal.SIGTERM) == 0
 
 
+def test_the_number_of_partitions_must_agree(app: Path, start: Any) -> None:
+    balancer = start("balancer", "--listen", "127.0.0.1:0", "--partitions", "101")
+    arguments = [sys.executable, "-m", "ringmill.cli.main", "worker", str(app), "--join", balancer.ready["link"]]
+    other = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    assert other.returncode == 1
+    assert "same --partitions" in other.stderr.splitlines()[-1]
+    start("worker", str(app), "--join", balancer.ready["link"], "--partitions", "101")
+    with grpc.insecure_channel(balancer.ready["address"]) as channel:
+        assert reasons(Conversation(ProcessingServiceStub(channel)).ask(*(f"key-{n}" for n in range(500)))) == [0] * 500
+
+
 def test_a_taken_port_is_one_clear_line(app: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -93,8 +93,7 @@ def settle(current: Table, target: Table, newcomers: frozenset[int]) -> Table:
 
 
 def _validate(weights: Mapping[str, int], partitions: int) -> None:
-    if not is_prime(partitions):
-        raise RingmillError(Code.FAILED_PRECONDITION, f"{partitions} partitions: the number must be a prime, like 1021")
+    check_partitions(partitions)
     if len(weights) >= partitions:
         raise RingmillError(Code.FAILED_PRECONDITION, f"{len(weights)} workers need more than {partitions} partitions")
     for name, weight in weights.items():
@@ -102,6 +101,12 @@ def _validate(weights: Mapping[str, int], partitions: int) -> None:
             raise RingmillError(
                 Code.FAILED_PRECONDITION, f"worker {name!r} has weight {weight}: give one from 1 to {WEIGHT_MAX}"
             )
+
+
+def check_partitions(partitions: int) -> None:
+    """Raises FAILED_PRECONDITION unless the number of partitions is a prime: only then each walk visits every slot."""
+    if not is_prime(partitions):
+        raise RingmillError(Code.FAILED_PRECONDITION, f"{partitions} partitions: the number must be a prime, like 1021")
 
 
 def is_prime(number: int) -> bool:

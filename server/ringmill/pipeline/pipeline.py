@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ringmill.core.hashing import PARTITIONS
 from ringmill.engine.plan import Plan
 from ringmill.pipeline.build import build_plan
 from ringmill.pipeline.fields import Event
@@ -43,12 +44,15 @@ class Pipeline:
         """SHA-256 of the operators' sources, all that they refer to, parameters and shapes."""
         return self.plan.digest
 
-    def compile(self) -> "CompiledPipeline":
-        """The pipeline as machine code, from the cache where it has been compiled before. Seconds, when it has not."""
-        if self._compiled is None:
+    def compile(self, partitions: int = PARTITIONS) -> "CompiledPipeline":
+        """The pipeline as machine code, from the cache where it has been compiled before. Seconds, when it has not.
+
+        partitions: into how many its keys are divided, a prime; all workers of a cluster must agree.
+        """
+        if self._compiled is None or self._compiled.partitions != partitions:
             from ringmill.engine.compiled import compile_pipeline
 
-            self._compiled = compile_pipeline(self.plan)
+            self._compiled = compile_pipeline(self.plan, partitions)
         return self._compiled
 
     def describe(self) -> "DescribePipelineResponse":

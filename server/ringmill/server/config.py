@@ -6,8 +6,8 @@ from typing import Literal
 
 from ringmill.core.agreement import StreamLimits
 from ringmill.core.errors import Code, RingmillError
-
-WEIGHT_MAX = 128
+from ringmill.core.hashing import PARTITIONS
+from ringmill.core.maglev import WEIGHT_MAX, check_partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class WorkerConfig:
     limits: StreamLimits = field(default_factory=StreamLimits)
     events_max: int = 65_536
     """Events a request may hold; lowered where responses would pass 4 MiB."""
+    partitions: int = PARTITIONS
+    """Into how many the keys are divided, a prime; the balancer and all workers must agree."""
     keys_max: int = 65_536
     """Keys a partition may hold; the next one is refused OVERLOADED."""
     reconnect_s: float = 0.2
@@ -50,6 +52,7 @@ class WorkerConfig:
             raise RingmillError(Code.INVALID_ARGUMENT, f"weight {self.weight} is not within 1 to {WEIGHT_MAX}")
         if not self.name:
             raise RingmillError(Code.INVALID_ARGUMENT, "a worker needs a name")
+        check_partitions(self.partitions)
         if self.events_max < 1 or self.keys_max < 1:
             raise RingmillError(Code.INVALID_ARGUMENT, "events_max and keys_max must be positive")
         return self

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ringmill.core.agreement import Served
-from ringmill.core.errors import RingmillError
+from ringmill.core.errors import Code, RingmillError
 from ringmill.core.jit import seal
 from ringmill.core.view import View
 from ringmill.engine.engine import Engine
@@ -63,7 +63,7 @@ def pin(cpu: int | None) -> None:
 
 def make_lane(index: int, pipeline: Pipeline, config: WorkerConfig, telemetry: Telemetry) -> Lane:
     """Compiles one pipeline and makes its state."""
-    compiled = pipeline.compile()
+    compiled = pipeline.compile(config.partitions)
     limit = events_max(compiled.outcome_bytes_max, config.events_max)
     served = Served(pipeline.name, index, pipeline.describe(), limit)
     engine = Engine(compiled, events_max=limit, keys_max=config.keys_max)
@@ -155,6 +155,15 @@ class Worker:
         )
 
     def _obey(self, view: View) -> None:
+        if view.partitions != self._config.partitions:
+            self._fail(
+                RingmillError(
+                    Code.FAILED_PRECONDITION,
+                    f"the balancer divides keys into {view.partitions} partitions, this worker into "
+                    f"{self._config.partitions}: start both with the same --partitions",
+                )
+            )
+            return
         owned = view.owned(self._config.name)
         for lane in self._lanes:
             if view.version >= lane.epoch:

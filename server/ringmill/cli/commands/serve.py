@@ -11,6 +11,10 @@ from ringmill.cli import process
 
 Transport = Literal["auto", "cq", "aio"]
 
+PartitionsOption = Annotated[
+    int, typer.Option(help="Into how many the keys are divided, a prime; the same for balancer and workers.", min=2)
+]
+
 TransportOption = Annotated[
     Transport, typer.Option(help="cq: completion queue, fastest. aio: grpc.aio. auto: cq where its self-test passes.")
 ]
@@ -25,6 +29,7 @@ def worker(
     name: Annotated[str, typer.Option(help="Stable across restarts: it decides which keys are its own.")] = "worker-0",
     weight: Annotated[int, typer.Option(help="Relative share of the keys.", min=1, max=128)] = 1,
     cpu: Annotated[int | None, typer.Option(help="Core to run on.", min=0)] = None,
+    partitions: PartitionsOption = 1021,
     keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
     prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
     transport: TransportOption = "auto",
@@ -49,6 +54,7 @@ def worker(
             name=name,
             weight=weight,
             cpu=cpu,
+            partitions=partitions,
             keys_max=keys_max,
             prometheus_port=prometheus_port,
             transport=transport,
@@ -62,6 +68,7 @@ def balancer(
     workers: Annotated[
         int, typer.Option(help="Workers of the cluster; it serves once so many have joined.", min=1, max=512)
     ] = 1,
+    partitions: PartitionsOption = 1021,
     status_interval: Annotated[
         float, typer.Option(help="Report counters as JSON this often, in seconds; 0: never.", min=0)
     ] = 0.0,
@@ -83,6 +90,7 @@ def balancer(
         BalancerConfig(
             listen=listen,
             link=link,
+            partitions=partitions,
             expected_workers=workers,
             status_interval_s=status_interval,
             prometheus_port=prometheus_port,
