@@ -41,7 +41,9 @@ def test_a_bad_flag_is_one_line(command: str, capsys: pytest.CaptureFixture[str]
         (["up", "app.py", "--workers", "0"], "--workers"),
         (["up", "app.py", "--port", "70000"], "--port"),
         (["send", "flights.csv"], "--pipeline"),
+        (["send", "flights.csv"], "(ringmill send --help lists what there is)"),
         (["worker", "app.py", "--transport", "pigeon"], "pigeon"),
+        (["worker", "app.py", "--prometheus-port", "70000"], "--prometheus-port"),
     ],
 )
 def test_a_misunderstood_command_has_status_2(

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(args=None if arguments is None else list(arguments), prog_name="ringmill", standalone_mode=False)
     except TyperException as problem:
         # Typer draws a box of five lines; scripts and people are better served by one.
-        console.error(f"{problem.format_message()} (ringmill --help lists what there is)")
+        console.error(f"{problem.format_message()} ({_command_of(problem)} --help lists what there is)")
         return 2
     except (RingmillError, OSError) as problem:
         if os.environ.get(DEBUG_VARIABLE):
@@ -59,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _command_of(problem: TyperException) -> str:
+    """The command that did not understand its words."""
+    context = getattr(problem, "ctx", None)
+    return context.command_path if context is not None else "ringmill"
 
 
 def _message(problem: RingmillError | OSError) -> str:

@@ -15,6 +15,10 @@ PartitionsOption = Annotated[
     int, typer.Option(help="Into how many the keys are divided, a prime; the same for balancer and workers.", min=2)
 ]
 
+PrometheusPortOption = Annotated[
+    int | None, typer.Option(help="Serve metrics on this loopback port; 0 is any.", min=0, max=65_535)
+]
+
 TransportOption = Annotated[
     Transport, typer.Option(help="cq: completion queue, fastest. aio: grpc.aio. auto: cq where its self-test passes.")
 ]
@@ -31,7 +35,7 @@ def worker(
     cpu: Annotated[int | None, typer.Option(help="Core to run on.", min=0)] = None,
     partitions: PartitionsOption = 1021,
     keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
-    prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
+    prometheus_port: PrometheusPortOption = None,
     transport: TransportOption = "auto",
 ) -> int:
     """Run one worker until SIGTERM.
@@ -72,7 +76,7 @@ def balancer(
     status_interval: Annotated[
         float, typer.Option(help="Report counters as JSON this often, in seconds; 0: never.", min=0)
     ] = 0.0,
-    prometheus_port: Annotated[int | None, typer.Option(help="Serve metrics on this loopback port.")] = None,
+    prometheus_port: PrometheusPortOption = None,
     transport: TransportOption = "auto",
 ) -> int:
     """Run one balancer until SIGTERM.

@@ -88,10 +88,12 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
 
 def show_logs(lines: list[Line], verbose: bool = False) -> None:
     """Relays what children said to people: warnings and errors, or all of it."""
+    from rich.markup import escape
+
     for line in lines:
         if line.text and (verbose or not line.text.startswith("INFO ")):
-            console.out().print(f"[dim]{line.child}:[/dim] ", end="")
-            console.out().print(line.text, markup=False)
+            # In one call: under a live status, the end of a line that is printed in pieces erases its beginning.
+            console.out().print(f"[dim]{line.child}:[/dim] {escape(line.text)}")
 
 
 def status_line(status: dict[str, Any], events_per_s: float, alive: int, workers: int) -> str:

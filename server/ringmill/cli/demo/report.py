@@ -76,7 +76,11 @@ def _figures(found: Findings, workers: int) -> "Table":
     table.add_column()
     for heading in ("events", "took", "rate"):
         table.add_column(heading, justify="right")
-    for name, streamed in (("by route", found.routes), ("by aircraft", found.tails), ("for the rate", found.rate)):
+    for name, streamed in (
+        ("by route", found.routes),
+        ("by aircraft", found.tails),
+        ("ten copies by aircraft", found.rate),
+    ):
         rate = f"{console.count(streamed.events / streamed.took_s)} events/s"
         table.add_row(name, f"{streamed.events:,}", console.seconds(streamed.took_s), rate)
     return table
@@ -97,9 +101,9 @@ def _latencies(found: Findings) -> "Table":
 def _routes(table: Any) -> "Table":
     from rich.table import Table
 
-    shown = Table(title="most abnormal routes, by alarms", title_justify="left", box=None)
+    shown = Table(title="most abnormal routes: alarms begin at z above 4, end below 1", title_justify="left", box=None)
     shown.add_column("route")
-    for heading in ("flights", "mean delay, min", "alarms", "per 1,000 flights", "highest z"):
+    for heading in ("flights", "mean delay, minutes", "alarms", "alarms per 1,000 flights", "highest z"):
         shown.add_column(heading, justify="right")
     for row in table.head(ROUTES_SHOWN).itertuples():
         figures = (f"{row.flights:,}", f"{row.mean:.1f}", f"{row.alarms:,}", f"{row.per_1000:.1f}", f"{row.z:.1f}")

@@ -57,7 +57,7 @@ def _stream_all(cluster: Cluster, years: dict[str, flights.Events]) -> report.Fi
         routes = stream(client, by_route, "flights by route", watch)
     with _client(cluster, flights.BY_TAIL) as client:
         tails = stream(client, by_tail, "flights by aircraft", watch)
-        rate = stream(client, many, f"{COPIES} copies, for the rate", watch, keep=False)
+        rate = stream(client, many, "ten copies by aircraft", watch, keep=False)
         batches = _batch_latencies(client, by_tail)
         singles = _single_latencies(client, by_tail)
     return report.Findings(by_route, routes, by_tail, tails, rate, batches, singles, CHECKED_KEYS, BATCH_EVENTS)

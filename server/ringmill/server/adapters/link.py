@@ -51,6 +51,8 @@ class Link:
         self._heartbeat_s = 0.1
         self._beating = False
         self._leaving: Callable[[], None] | None = None
+        self._told = ""
+        """The last break that was logged, so that an absent balancer is one line and not three a second."""
 
     def dial(self) -> None:
         """Opens the stream and registers."""
@@ -73,6 +75,7 @@ class Link:
         """Answers every part of a frame, and obeys the newest view before."""
         arrived_ns = self._clock()
         buffer = np.frombuffer(message, np.uint8)
+        self._told = ""
         entries, rest = self._reader.read(buffer)
         if rest:
             self._obey(JoinResponse.FromString(rest))
@@ -99,7 +102,10 @@ class Link:
         elif status.code in _FATAL:
             self._on_fatal(RingmillError(status.code, f"the balancer refused this worker: {status.details}"))
         else:
-            logger.warning("link to the balancer broke (%s %s); dialling again", status.code.name, status.details)
+            why = f"{status.code.name}: {status.details}"
+            if why != self._told:
+                logger.warning("no link to the balancer, dialling until there is one (%s)", why)
+            self._told = why
             self._loop.call_later(self._reconnect_s, self._dial_again)
 
     def _dial_again(self) -> None:
