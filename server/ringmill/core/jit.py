@@ -91,13 +91,13 @@ def kernel(
     return declare
 
 
-def kernel_part(function: Callable[P, R]) -> Callable[P, R]:
+def kernel_part(function: Callable[P, R], boundscheck: bool = True) -> Callable[P, R]:
     """Declares a user's function, which becomes part of the kernels that call it and is not cached by itself.
 
     It behaves as the Python that its author knows: indexes are checked, dividing by zero raises. It cannot allocate:
-    memory that it held when it raised would never be freed.
+    memory that it held when it raised would never be freed. boundscheck: as for `kernel`.
     """
-    return cast(Callable[P, R], _njit(nogil=True, error_model="python", boundscheck=True, _nrt=False)(function))
+    return cast(Callable[P, R], _njit(nogil=True, error_model="python", boundscheck=boundscheck, _nrt=False)(function))
 
 
 def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> None:

@@ -27,7 +27,14 @@ from ringmill.engine.diagnose import check_operators
 from ringmill.engine.fuse import Source, array_of, column_shape, write_source
 from ringmill.engine.labels import FULL, LabelStore, intern, lookup
 from ringmill.engine.link import CONVERTERS
-from ringmill.engine.lookup import PREFETCH_BLOCK, find_or_insert, prefetch_index, prefetch_row, remove_newest
+from ringmill.engine.lookup import (
+    PREFETCH_BLOCK,
+    find_or_insert,
+    is_row_of,
+    prefetch_index,
+    prefetch_row,
+    remove_newest,
+)
 from ringmill.engine.plan import Field, Kind, Plan
 from ringmill.engine.table import Table, row_dtype
 from ringmill.v1.processing_pb2 import ProcessRequest
@@ -143,8 +150,9 @@ def _compile_apply(plan: Plan, source: Source, row: np.dtype[Any], folder: Path)
         _write_once(path, source.text)
     space = _names(plan, source, row, event)
     exec(compile(source.text, str(path), "exec"), space)  # our own generator's text; every name in it was checked
-    space["steps"] = kernel_part(space["steps"])
     # Without bounds checks: rows come from the table, columns from the plan, and `Engine` compares the count of events.
+    # The operators that `steps` calls were linked with theirs.
+    space["steps"] = kernel_part(space["steps"], boundscheck=False)
     apply: Callable[..., int] = kernel(boundscheck=False, allocates=False, folder=folder)(space["apply"])
     signature = _signature(row)
     compile_kernel(apply, [signature])
@@ -156,7 +164,7 @@ def _signature(row: np.dtype[Any]) -> Any:
     table = numba.typeof(Table.allocate(row, np.zeros(1, row), partitions=1, keys_max=1, heap_bytes=1).arrays)
     store = numba.typeof(LabelStore(partitions=1, labels_max=1, heap_bytes=1).arrays)
     columns = (EVENTS, VALUES, LABELS, INTEGERS, VALUES, LABELS, INTEGERS)
-    return types.int64(types.int64, MESSAGE, *columns, SCRATCH, rows, table, store)
+    return types.int64(types.int64, MESSAGE, *columns, SCRATCH, types.Array(types.int64, 1, "C"), rows, table, store)
 
 
 def event_class(plan: Plan) -> Any:
@@ -173,12 +181,13 @@ def _names(plan: Plan, source: Source, row: np.dtype[Any], event: Any) -> dict[s
         "isfinite": np.isfinite,
         "Event": event,
         "find_or_insert": find_or_insert,
+        "is_row_of": is_row_of,
         "prefetch_index": prefetch_index,
         "prefetch_row": prefetch_row,
         "remove_newest": remove_newest,
         "intern": intern,
         "lookup": lookup,
-        "BLOCK": PREFETCH_BLOCK,
+        "BLOCK": np.uint64(PREFETCH_BLOCK),
         "BLOCK_MIN": BLOCK_MIN,
         "ROW_BYTES": row.itemsize,
         "UNAVAILABLE": int(Reason.UNAVAILABLE),

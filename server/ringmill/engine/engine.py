@@ -11,6 +11,7 @@ from ringmill.core.memory import Bytes
 from ringmill.engine.compiled import CompiledPipeline
 from ringmill.engine.fuse import array_of, returns_labels
 from ringmill.engine.labels import LabelStore
+from ringmill.engine.lookup import PREFETCH_BLOCK
 from ringmill.engine.plan import Plan
 from ringmill.engine.table import Table
 
@@ -43,8 +44,8 @@ class Engine:
         columns = self.columns
         self._inputs = (columns.events, columns.values, columns.labels, columns.integers)
         outputs = (columns.out_values, columns.out_labels, columns.out_integers)
-        backup = np.zeros(1, compiled.row_dtype)
-        self._applied = (*self._inputs, *outputs, self.owned, backup, self.table.arrays, self.labels.arrays)
+        likely, backup = np.zeros(PREFETCH_BLOCK, np.int64), np.zeros(1, compiled.row_dtype)
+        self._applied = (*self._inputs, *outputs, self.owned, likely, backup, self.table.arrays, self.labels.arrays)
         self._encoded = (columns.events, columns.out_values, columns.out_integers, columns.out_labels)
 
     def own(self, owned: npt.NDArray[Any]) -> None:

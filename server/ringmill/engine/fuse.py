@@ -1,7 +1,7 @@
 """Writes the source of a pipeline's fused kernel: one loop over a batch that finds each key's row and runs all steps.
 
-    apply     for each block of events: fetch index lines, fetch rows, then event by event:
-                  refuse what is not owned; find or append the key's row; keep a copy of it; run `steps`;
+    apply     for each block of events: fetch index lines, find and fetch rows, then event by event:
+                  refuse what is not owned; see that the row is the key's, or append one; keep a copy of it; run `steps`;
                   on failure put the copy back, or take the new row away, and mark the event OPERATOR_FAILED
     steps     one event: fields and earlier outputs in variables, one call for each step, outputs checked and stored
 
@@ -99,39 +99,41 @@ _KEEP_LABELS = """\
 
 _APPLY = f"""\
 def apply(
-    count, buffer, events, values, labels, integers, out_values, out_labels, out_integers, owned, backup, table, store
+    count, buffer, events, values, labels, integers, out_values, out_labels, out_integers, owned, likely, backup,
+    table, store
 ):
     segments, rows = table.segments, table.rows
     rejected = 0
-    for first in range(0, count, BLOCK):
-        last = min(first + BLOCK, count)
+    for first in range(np.uint64(0), np.uint64(count), BLOCK):
+        last = min(first + BLOCK, np.uint64(count))
         if last - first >= BLOCK_MIN:
             for i in range(first, last):
                 if events[i].reason == 0:
                     prefetch_index(table, np.int64(events[i].partition), events[i].hash)
-            for i in range(first, last):
-                if events[i].reason == 0:
-                    prefetch_row(table, np.int64(events[i].partition), events[i].hash, ROW_BYTES)
+        for i in range(first, last):
+            if events[i].reason == 0:
+                likely[i - first] = prefetch_row(table, np.int64(events[i].partition), events[i].hash, ROW_BYTES)
         for i in range(first, last):
             event = events[i]
             if event.reason != 0:
                 rejected += 1
                 continue
             partition = np.int64(event.partition)
-            if owned[partition] == 0:
+            if owned[np.uint64(partition)] == 0:
                 event.reason = UNAVAILABLE
                 rejected += 1
                 continue
             # keep labels
-            before = segments[partition].count
-            index = find_or_insert(
-                table, partition, event.hash, buffer, np.int64(event.key_start), np.int64(event.key_length)
-            )
-            if index < 0:
-                event.reason = OVERLOADED
-                rejected += 1
-                continue
-            row = rows[index]
+            before = segments[np.uint64(partition)].count
+            index = likely[i - first]
+            start, length = np.int64(event.key_start), np.int64(event.key_length)
+            if not is_row_of(table, partition, index, buffer, start, length):
+                index = find_or_insert(table, partition, event.hash, buffer, start, length)
+                if index < 0:
+                    event.reason = OVERLOADED
+                    rejected += 1
+                    continue
+            row = rows[np.uint64(index)]
             backup[0] = row
             good = False
             try:
@@ -142,8 +144,8 @@ def apply(
                 if event.time_us > row.time_us:
                     row.time_us = event.time_us
                 continue
-            rows[index] = backup[0]
-            if segments[partition].count != before:
+            rows[np.uint64(index)] = backup[0]
+            if segments[np.uint64(partition)].count != before:
                 remove_newest(table, partition, event.hash)
             event.reason = OPERATOR_FAILED
             rejected += 1

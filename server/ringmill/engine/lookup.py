@@ -1,7 +1,8 @@
 """The state table's primitives: what the fused kernel runs for each event. They are pasted into it.
 
 Waiting for memory is what costs at many keys. So a block of events is best handled in three passes, whose waits
-overlap: `prefetch_index` for each of PREFETCH_BLOCK events, `prefetch_row` for each, then `find_or_insert` one by one.
+overlap: `prefetch_index` for each of PREFETCH_BLOCK events, `prefetch_row` for each, then one by one `is_row_of` for
+what that found, and `find_or_insert` where it found nothing or another key's row.
 Nanoseconds an event, look-up and an update of two small states, one shared core:
 
     keys              one by one    in blocks of 32
@@ -55,7 +56,7 @@ MISSING = -1
 
 @kernel(inline=True)
 def _same_key(arrays: TableArrays, partition: int, row: int, buffer: Bytes, start: int, words: Any) -> bool:
-    found = arrays.rows[row]
+    found = arrays.rows[np.uint64(row)]
     length = key_length(words[2])
     if found.key2 != words[2]:
         return False
@@ -153,14 +154,17 @@ def remove_newest(arrays: TableArrays, partition: int, key_hash: np.uint64) -> N
 @kernel(inline=True)
 def prefetch_index(arrays: TableArrays, partition: int, key_hash: np.uint64) -> None:
     """Fetches the index line where the search for the hash will begin. First pass over a block."""
-    at = home(key_hash, arrays.segments[partition].bits)
+    at = home(key_hash, arrays.segments[np.uint64(partition)].bits)
     prefetch(arrays.slots, (partition << arrays.slot_bits) + int(np.int64(at)), 0)
 
 
 @kernel(inline=True)
-def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, row_bytes: int) -> None:
-    """Fetches the row that the hash probably leads to. Second pass over a block; row_bytes: the row's size."""
-    bits = arrays.segments[partition].bits
+def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, row_bytes: int) -> int:
+    """Fetches the row that the hash probably leads to, and returns it, or MISSING. Second pass over a block.
+
+    row_bytes: the row's size. 32 bits of the hash agree; whether the row is the key's, `is_row_of` tells.
+    """
+    bits = arrays.segments[np.uint64(partition)].bits
     base = np.uint64(partition << arrays.slot_bits)
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     at = home(key_hash, bits)
@@ -168,7 +172,19 @@ def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, row_b
     while slot != np.uint64(0) and not tag_matches(slot, key_hash):
         at = (at + np.uint64(1)) & mask
         slot = arrays.slots[base + at]
+    row = MISSING
     if slot != np.uint64(0):
         row = partition * arrays.keys_max + item_of(slot)
         for offset in range(0, row_bytes, 64):
             prefetch(arrays.rows, row, offset)
+    return row
+
+
+@kernel(inline=True)
+def is_row_of(arrays: TableArrays, partition: int, row: int, buffer: Bytes, start: int, length: int) -> bool:
+    """Whether the row, one that `prefetch_row` gave, is that of the key buffer[start : start + length].
+
+    A row is never given to another key while a batch runs, so it may have been found before other events ran. Only the
+    newest row is ever taken back, by the event that appended it.
+    """
+    return row >= 0 and _same_key(arrays, partition, row, buffer, start, pack_key(buffer, start, length))
