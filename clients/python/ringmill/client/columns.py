@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ringmill.client.arrays import numpy_of
 from ringmill.client.schema import BOOL, DOUBLE, INTEGER, LABEL, Column, Schema
 from ringmill.client.strings import Strings, strings_of
 from ringmill.client.times import times_of
@@ -90,33 +91,38 @@ def _check_length(name: str, length: int, count: int) -> None:
 def _doubles(column: Column, source: Any, count: int) -> npt.NDArray[np.float64]:
     if source is None:
         return np.full(count, np.nan)
-    if hasattr(source, "to_numpy") and str(getattr(source, "dtype", "")) != "object":
-        source = _to_numpy(source)
+    array = numpy_of(source)
+    # NumPy would make numbers of texts, times and complex numbers, and -9.2e18 of a missing time.
+    if array.dtype.kind not in "biufO" or (array.dtype.kind == "O" and _any_text(array)):
+        raise TypeError(f"field {column.name!r} must hold numbers, not {_kind_of(array)}")
     try:
-        array = np.asarray(source, np.float64)
+        array = np.asarray(array, np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"field {column.name!r} must hold numbers: {error}") from None
     return _sized(column, array, count)
 
 
 def _integers(column: Column, source: Any, count: int) -> npt.NDArray[np.int64]:
-    array = _to_numpy(source) if hasattr(source, "to_numpy") else np.asarray(source)
+    array = numpy_of(source)
     kind = "true or false" if column.kind == BOOL else "whole numbers"
     if array.dtype.kind == "f" and not np.array_equal(array, np.trunc(array)):
         raise TypeError(f"field {column.name!r} must hold {kind}, none missing")
     if array.dtype.kind not in "biuf" and not (array.dtype.kind == "O" and _all_integers(array)):
         raise TypeError(f"field {column.name!r} must hold {kind}, none missing; got {array.dtype}")
-    if array.size and (array.max() >= 2**63 or array.min() < -(2**63)):
+    if array.dtype.kind in "uf" and array.size and (array.max() >= 2**63 or array.min() < -(2**63)):
         raise ValueError(f"field {column.name!r} holds a number that does not fit in 64 bits")
-    return _sized(column, array.astype(np.int64), count)
-
-
-def _to_numpy(source: Any) -> npt.NDArray[Any]:
-    """pandas, polars or Arrow to NumPy; what is missing becomes NaN."""
     try:
-        return np.asarray(source.to_numpy(na_value=np.nan))  # pandas: its masked arrays give objects without it
-    except (TypeError, ValueError):
-        return np.asarray(source.to_numpy())
+        return _sized(column, array.astype(np.int64), count)
+    except OverflowError:
+        raise ValueError(f"field {column.name!r} holds a number that does not fit in 64 bits") from None
+
+
+def _any_text(array: npt.NDArray[Any]) -> bool:
+    return any(isinstance(item, str | bytes) for item in array.reshape(-1))
+
+
+def _kind_of(array: npt.NDArray[Any]) -> str:
+    return "text" if array.dtype.kind in "USTO" else str(array.dtype)
 
 
 def _all_integers(array: npt.NDArray[Any]) -> bool:

@@ -2,6 +2,9 @@
 
 from ringmill.core.errors import Code, RingmillError
 
+_NO_ANSWER = ("failed to connect", "errors resolving", "DNS resolution failed", "connections to all backends failing")
+"""How gRPC begins what it says of a server that it cannot reach; other words are the server's own."""
+
 
 class ClientError(RingmillError):
     """A call that failed as a whole. `code` is the gRPC status code and `message` is for people."""
@@ -28,6 +31,8 @@ class RejectedError(ClientError):
 
 def status_error(code: Code, details: str, target: str) -> ClientError:
     """The exception for a status that ended a call to `target`."""
-    if code == Code.UNAVAILABLE:
+    if code != Code.UNAVAILABLE:
+        return ClientError(code, details or code.name)
+    if details.startswith(_NO_ANSWER):
         return ClientError(code, f"nothing answers at {target}; is `ringmill up` running? ({details})")
-    return ClientError(code, details or code.name)
+    return ClientError(code, f"{target}: {details or code.name}")

@@ -1,9 +1,11 @@
 """Single events, as instances of the pipeline's own `Event` class, mappings or tuples, on their way to the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import Any
+
+import numpy as np
 
 from ringmill.client.columns import sent_columns
 from ringmill.client.schema import DOUBLE, LABEL, Schema
@@ -38,6 +40,8 @@ class RowEncoder:
         Raises TypeError for what the pipeline does not declare.
         """
         if isinstance(row, Mapping):
+            if "key" not in row:
+                raise TypeError("an event is an Event, a mapping or a tuple with a key; this mapping has none")
             return self.encode_fields(
                 row["key"], row.get("time_us"), {name: row[name] for name in row if name not in _HEADER}
             )
@@ -77,15 +81,47 @@ class RowEncoder:
 
 
 def _encode(plan: _Plan, key: Any, time: Any, fields: Mapping[str, Any]) -> bytes:
-    event = pb.Event(key=key, time_us=time if type(time) is int else time_of(time))
-    if plan.values:
-        event.values.extend([_number(fields.get(name)) for name in plan.values])
-    if plan.labels:
-        event.labels.extend([fields.get(name) or "" for name in plan.labels])
-    if plan.integers:
-        event.integers.extend([index(fields[name]) for name in plan.integers])  # a bool is refused as it stands
+    try:
+        event = pb.Event(key=key, time_us=time if type(time) is int else time_of(time))
+        if plan.values:
+            event.values.extend([_number(fields.get(name)) for name in plan.values])
+        if plan.labels:
+            event.labels.extend([fields.get(name) or "" for name in plan.labels])
+        if plan.integers:
+            event.integers.extend([_whole(fields[name]) for name in plan.integers])
+    except (TypeError, ValueError) as error:
+        raise _explained(error, plan, key, fields) from None
     return pb.ProcessRequest(events=(event,)).SerializeToString()
 
 
 def _number(value: Any) -> Any:
     return _NAN if value is None else value
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, np.bool_) else index(value)
+
+
+def _explained(error: Exception, plan: _Plan, key: Any, fields: Mapping[str, Any]) -> Exception:
+    """The same kind of error, saying which part of the event is wrong: the official library does not."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    if _is_refused(pb.Event, key=key):
+        return kind(f"the key must be text, not {type(key).__name__}: {error}")
+    for name in plan.values:
+        if _is_refused(pb.Event, values=(_number(fields.get(name)),)):
+            return kind(f"field {name!r} must be a number, not {fields.get(name)!r}")
+    for name in plan.labels:
+        if _is_refused(pb.Event, labels=(fields.get(name) or "",)):
+            return kind(f"field {name!r} must be text, not {fields.get(name)!r}")
+    for name in plan.integers:
+        if _is_refused(_whole, fields[name]) or _is_refused(pb.Event, integers=(_whole(fields[name]),)):
+            return kind(f"field {name!r} must be a whole number of 64 bits, not {fields[name]!r}")
+    return kind(f"the time cannot be sent: {error}")
+
+
+def _is_refused(build: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+    try:
+        build(*arguments, **named)
+    except (TypeError, ValueError):
+        return True
+    return False

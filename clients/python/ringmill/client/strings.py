@@ -36,6 +36,8 @@ def strings_of(source: Any, name: str) -> Strings:
         return source
     if isinstance(source, str | bytes):
         raise TypeError(f"{name} is one string; give a column of them")
+    if hasattr(source, "__len__") and not (isinstance(source, np.ndarray) and source.ndim == 0) and not len(source):
+        return _ranges(b"", np.zeros(0, np.int64))  # an empty column often has the type of numbers
     if isinstance(source, np.ndarray) and source.dtype.kind in "US":
         return _fixed_width(np.ascontiguousarray(source).reshape(-1), name)
     if isinstance(source, np.ndarray) and source.dtype.kind not in "OT":
