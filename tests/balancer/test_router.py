@@ -319,6 +319,41 @@ def test_a_wrong_number_of_outcomes_is_noticed(world: World, make_request: Reque
     assert client.finished[0] == Code.INTERNAL
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (ProcessResponse(outcomes=[{}]).SerializeToString() + b"\x1a\x01\xff", 0),  # a receipt that does not parse
+        (b"", 99),  # a code that gRPC does not have
+        (b"\xff", 0),
+    ],
+)
+def test_garbage_from_a_worker_ends_the_stream_and_no_other(
+    world: World, make_request: Request, answer: tuple[bytes, int]
+) -> None:
+    client, other = world.open(1), world.open(2)
+    world.send(1, make_request([world.key_of(0), world.key_of(1)]))
+    world.send(2, make_request([world.key_of(1)]))
+    response, code = answer
+    world.router.results(world.links[0], [(1, response, code, "?")], world.now_ns)
+    world.settle()
+    assert client.finished is not None
+    assert client.finished[0] == Code.INTERNAL
+    assert client.responses == []
+    assert [numbers(each) for each in other.responses] == [[0]]
+    assert other.finished is None
+
+
+def test_a_worker_is_told_how_much_of_the_time_out_is_left(world: World, make_request: Request) -> None:
+    world.open(1)
+    world.send(1, make_request([world.key_of(0)], timeout_ms=50))
+    world.send(1, make_request([world.key_of(0)], timeout_ms=50))
+    assert [ProcessRequest.FromString(part).timeout_ms for part in parts_of(world.frames[world.links[0]])] == [50]
+    world.now_ns += 30_000_000
+    world.write(0)
+    assert [ProcessRequest.FromString(part).timeout_ms for part in parts_of(world.frames[world.links[0]])] == [20]
+    world.settle()
+
+
 def test_strange_answers_are_ignored(world: World) -> None:
     world.router.results(world.links[0], [(77, b"", 0, "")], world.now_ns)
     world.router.results(4242, [(1, b"", 0, "")], world.now_ns)

@@ -7,9 +7,13 @@ stand one after the other.
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ringmill.core.errors import Reason
+from google.protobuf.message import DecodeError
+
+from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.frame import varint
-from ringmill.v1.processing_pb2 import Outcome, ProcessResponse, Receipt, Rejection
+from ringmill.v1.processing_pb2 import Outcome, ProcessRequest, ProcessResponse, Receipt, Rejection
+
+MILLISECOND_NS = 1_000_000
 
 RETRY_AFTER_MS = 500
 """Advice with a refusal: a worker that died is restarted and compiled from its cache in about this time."""
@@ -40,8 +44,14 @@ def empty(sequence: int, epoch: int) -> bytes:
 
 
 def merged(heads: Iterable[bytes], refused: int, sequence: int, epoch: int) -> bytes:
-    """The response to a split request, less its outcomes: of each figure the worst that any part has."""
-    parts = [ProcessResponse.FromString(head) for head in heads]
+    """The response to a split request, less its outcomes: of each figure the worst that any part has.
+
+    Raises INTERNAL for an answer that does not parse: only its top level was looked at when it was split.
+    """
+    try:
+        parts = [ProcessResponse.FromString(head) for head in heads]
+    except DecodeError as error:
+        raise RingmillError(Code.INTERNAL, f"a worker's answer does not parse: {error}") from None
     response = ProcessResponse(sequence=sequence, rejected=refused + sum(part.rejected for part in parts))
     receipts = [part.receipt for part in parts if part.HasField("receipt")]
     receipt = response.receipt
@@ -56,6 +66,11 @@ def merged(heads: Iterable[bytes], refused: int, sequence: int, epoch: int) -> b
         receipt.forwarded = sum(each.forwarded for each in receipts)
         response.committed_through = min(part.committed_through for part in parts)
     return response.SerializeToString()
+
+
+def remaining(timeout_ns: int) -> bytes:
+    """Appended to a part, sets the time that its worker may let it wait: what the wait for its link has left."""
+    return ProcessRequest(timeout_ms=max(1, timeout_ns // MILLISECOND_NS)).SerializeToString()
 
 
 @lru_cache(8192)

@@ -6,6 +6,7 @@ Natural batching: while a write is in flight parts gather, and then travel as on
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from ringmill.balancer.answers import MILLISECOND_NS, remaining
 from ringmill.balancer.batch import Part
 from ringmill.core.frame import part_prefix
 
@@ -56,19 +57,21 @@ class Outbox:
         size = 0
         while queue and size < self._frame_bytes_max:
             part = queue.popleft()
-            length = len(part.request)
-            self.queued_bytes -= length
+            request = part.request
+            self.queued_bytes -= len(request)
             if not part.batch.wanted:
                 continue
             if part.deadline_ns and now_ns > part.deadline_ns:
                 late.append(part)
                 continue
+            if part.deadline_ns and now_ns - part.batch.arrived_ns >= MILLISECOND_NS:
+                request += remaining(part.deadline_ns - now_ns)  # the worker counts from its own arrival
             self._last_id = number = self._last_id + 1
             self._handed[number] = part
-            chunks += (part_prefix(number, part.pipeline, length), part.request)
+            chunks += (part_prefix(number, part.pipeline, len(request)), request)
             part.request = b""
             part.batch.handed_ns = now_ns
-            size += length
+            size += len(request)
         return b"".join(chunks), late
 
     def answered(self, number: int) -> Part | None:

@@ -29,6 +29,8 @@ from ringmill.v1.processing_pb2 import ProcessRequest
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
 
+_CODES = {int(code): code for code in Code}
+
 
 @dataclass(frozen=True, slots=True)
 class RouterLimits:
@@ -122,7 +124,7 @@ class Router:
             if part is None or not part.batch.wanted:
                 continue
             if code:
-                self._fail(part, Code(code), detail, now_ns)
+                self._fail(part, _CODES.get(code, Code.INTERNAL), detail, now_ns)
             else:
                 self._take(part, response, now_ns)
 
