@@ -19,6 +19,7 @@ from ringmill.transport import make_loop
 from ringmill.transport.api import Limits
 
 PROGRAM = pathlib.Path(__file__).with_name("echo_process.py")
+WAIT_S = 20.0
 GONE = (Code.UNAVAILABLE, Code.CANCELLED)
 
 
@@ -159,6 +160,47 @@ def test_garbage_client_harms_nobody(wire: Any) -> None:
     call = wire.open()
     call.stream.send(b"x")
     wire.until(lambda: call.messages)
+
+
+def test_path_that_is_no_text_harms_nobody(wire_of: Any) -> None:
+    """Only on our own loop: grpc.aio's server stops serving at such a path."""
+    wire = wire_of("cq")
+    wire.serve()
+    with socket.create_connection(("127.0.0.1", wire.port), WAIT_S) as rude:
+        rude.sendall(_PREFACE + _http2_frame(_SETTINGS, 0, b"") + _http2_frame(_HEADERS, 1, _headers(b"/t.T/\xff\xfe")))
+        answer = b""
+        while b"grpc-status" not in answer:
+            received = rude.recv(4096)
+            assert received, "the server hung up"
+            answer += received
+    assert b"grpc-status\x0212" in answer
+    call = wire.open()
+    call.stream.send(b"x")
+    wire.until(lambda: call.messages)
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HEADERS, _SETTINGS = 1, 4
+_END_HEADERS = 4
+
+
+def _http2_frame(kind: int, stream: int, payload: bytes) -> bytes:
+    """One frame (RFC 9113, section 4.1)."""
+    flags = _END_HEADERS if kind == _HEADERS else 0
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def _headers(path: bytes) -> bytes:
+    """Headers of a call, each as a literal without Huffman coding (RFC 7541, section 6.2.2)."""
+    pairs = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": path,
+        b":authority": b"x",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }
+    return b"".join(b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value for name, value in pairs.items())
 
 
 def test_port_taken(kind: str) -> None:

@@ -52,6 +52,11 @@ class CqClientStream(CqStream):
         self._break(code, details)
 
     def _no_more_messages(self) -> None:
+        """The status says it all."""
+
+    def _received(self, event: Event) -> None:
+        super()._received(event)
+        # Also after a message: a status that overtook it has ended the call, so no further receive has been started.
         self._close_if_over()
 
     def _headers(self, event: Event) -> None:

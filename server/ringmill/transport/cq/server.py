@@ -127,7 +127,7 @@ class CqServer:
             self._ask()
             self._queue.adopt(self, event.call)
         details = event.call_details
-        method = details.method.decode()
+        method = details.method.decode(errors="replace")  # a path of any bytes: one that is no text names no method
         deadline = details.deadline
         stream = CqServerStream(
             event.call,
