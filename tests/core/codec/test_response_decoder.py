@@ -198,6 +198,24 @@ def test_damaged_responses_are_refused_as_the_official_library_refuses_them(seed
     assert refused > 500
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (b"\x08\x06", b"\x08\x05", 5),
+        (b"\x08\x06", b"", 6),
+        (b"\x08\x06", b"\x08\x00", UNKNOWN_REASON),
+        (b"\x08\x06", b"\x08\xac\x02", UNKNOWN_REASON),
+        (b"\x08\xac\x02", b"", UNKNOWN_REASON),
+        (b"\x08\x06\x08\x00", b"", UNKNOWN_REASON),
+        (b"", b"\x08\x06", 6),
+    ],
+)
+def test_a_rejection_sent_twice_is_merged(first: bytes, second: bytes, reason: int) -> None:
+    message = field(2, field(2, first) + field(2, second))
+    assert decode(message).reasons == [reason]
+    check_equal(message, pb.ProcessResponse.FromString(message))
+
+
 def test_more_outcomes_than_room_is_told_apart() -> None:
     message = pb.ProcessResponse(outcomes=[pb.Outcome()] * 3).SerializeToString()
     assert decode(message, 2).count == TOO_MANY

@@ -54,16 +54,21 @@ DECODE_OUTCOMES = types.UniTuple(types.int64, 2)(
 
 
 @kernel(allocates=False)
-def _read_rejection(buffer: Bytes, start: int, stop: int) -> int:
-    """The reason of a rejection, as `reasons` holds it; MALFORMED when it does not parse."""
-    reason = np.uint64(0)
+def _read_rejection(buffer: Bytes, start: int, stop: int, reason: int) -> int:
+    """The reason of a rejection, as `reasons` holds it; MALFORMED when it does not parse.
+
+    reason: what an earlier occurrence of the field gave, 0 if there is none. A field sent twice is merged: a reason in
+    the later one counts, be it unknown, and otherwise the earlier one stays.
+    """
     position = start
     while position < stop:
         tag, position = read_tag(buffer, position, stop)
         if position < 0:
             return MALFORMED
         if tag == _REASON_TAG:
-            reason, position = read_varint(buffer, position, stop)
+            word, position = read_varint(buffer, position, stop)
+            number: Any = np.int64(word & np.uint64(0xFFFFFFFF))  # an enum is cut to 32 bits
+            reason = number if 0 < number < UNKNOWN_REASON else UNKNOWN_REASON
         elif tag == _DETAIL_TAG:
             text, position = read_length(buffer, position, stop)
             if position >= 0 and not is_utf8(buffer, text, position):
@@ -72,8 +77,7 @@ def _read_rejection(buffer: Bytes, start: int, stop: int) -> int:
             position = skip_field(buffer, position, stop, tag, DEPTH_MAX - 2)
         if position < 0:
             return MALFORMED
-    number = reason & np.uint64(0xFFFFFFFF)  # an enum is cut to 32 bits
-    return np.int64(number) if np.uint64(0) < number < np.uint64(UNKNOWN_REASON) else UNKNOWN_REASON  # type: ignore[return-value]  # an int64 inside the kernel
+    return reason if reason != 0 else UNKNOWN_REASON
 
 
 @kernel(inline=True)
@@ -133,11 +137,9 @@ def _read_outcome(
             payload, position = read_length(buffer, position, stop)
             if position < 0:
                 return MALFORMED
-            found = _read_rejection(buffer, payload, position)
-            if found < 0:
+            reason = _read_rejection(buffer, payload, position, reason)
+            if reason < 0:
                 return MALFORMED
-            if found != UNKNOWN_REASON or reason == 0:  # a field sent twice is merged
-                reason = found
         else:
             position = skip_field(buffer, position, stop, tag, DEPTH_MAX - 1)
             if position < 0:
