@@ -1,5 +1,6 @@
 """The compiled codec as the client uses it: loaded when columns are first sent, which single events never need."""
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,12 +11,21 @@ import numpy.typing as npt
 from ringmill.client.columns import EventColumns
 from ringmill.client.errors import ClientError
 from ringmill.client.schema import Schema
+from ringmill.client.session import parse_response
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 
+_loading = threading.Lock()
+"""Clients of several threads may need the codec at the same moment, and Numba compiles a function once."""
+
+
+def _kernels() -> Any:
+    with _loading:
+        return _load()
+
 
 @cache
-def _kernels() -> Any:
+def _load() -> Any:
     """(encode, decode). Importing Numba takes 0.3 s; the first use on a machine compiles for seconds."""
     from ringmill.core.codec.request_encoder import ENCODE_EVENTS, encode_events
     from ringmill.core.codec.response_decoder import DECODE_OUTCOMES, decode_outcomes
@@ -101,4 +111,4 @@ class OutcomeColumns:
         if found != count:
             what = "does not parse" if found == -1 else "does not answer each event of its request"
             raise ClientError(Code.INTERNAL, f"the server sent a response that {what}")
-        return pb.ProcessResponse.FromString(head[:head_length].tobytes())
+        return parse_response(head[:head_length].tobytes())
