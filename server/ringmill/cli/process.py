@@ -1,9 +1,11 @@
-"""What every process of ours does first: choose the poller, and never outlive the `ringmill up` that started it."""
+"""How every process of ours begins and ends: it chooses the poller, never outlives the `ringmill up` that started it,
+and is gone as soon as it has drained."""
 
 import ctypes
 import os
 import signal
 import sys
+from typing import NoReturn
 
 PARENT_VARIABLE = "RINGMILL_PARENT_PID"
 """Set by the parent for its children; holds the parent's process id."""
@@ -32,3 +34,13 @@ def die_with_parent() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != int(parent):  # it died before the request was made: no signal will come
         os._exit(0)
+
+
+def end(status: int) -> NoReturn:
+    """Ends this process at once. A server that has drained holds nothing that needs an orderly end.
+
+    Python would first take apart all machine code and modules, for more than a second of a busy core.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

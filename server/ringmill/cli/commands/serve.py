@@ -37,7 +37,7 @@ def worker(
     keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
     prometheus_port: PrometheusPortOption = None,
     transport: TransportOption = "auto",
-) -> int:
+) -> None:
     """Run one worker until SIGTERM.
 
     It prints a line of JSON when it is ready, and logs to standard error.
@@ -50,7 +50,7 @@ def worker(
     from ringmill.server.config import WorkerConfig
     from ringmill.server.main import run
 
-    return run(
+    status = run(
         WorkerConfig(
             app=app,
             join=join,
@@ -64,6 +64,7 @@ def worker(
             transport=transport,
         )
     )
+    process.end(status)
 
 
 def balancer(
@@ -78,7 +79,7 @@ def balancer(
     ] = 0.0,
     prometheus_port: PrometheusPortOption = None,
     transport: TransportOption = "auto",
-) -> int:
+) -> None:
     """Run one balancer until SIGTERM.
 
     It prints a line of JSON with its addresses when it listens, and logs to standard error.
@@ -90,7 +91,7 @@ def balancer(
     from ringmill.balancer.config import BalancerConfig
     from ringmill.balancer.main import run
 
-    return run(
+    status = run(
         BalancerConfig(
             listen=listen,
             link=link,
@@ -101,6 +102,7 @@ def balancer(
             transport=transport,
         )
     )
+    process.end(status)
 
 
 def _log_to_stderr() -> None:
