@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test check lint types gen gen-check proto fuzz bench venv clean
+.PHONY: help demo test check lint types gen gen-check proto fuzz mutants bench venv clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the tasks
@@ -49,6 +49,9 @@ proto: venv  ## Lints the contract and refuses breaking changes
 
 fuzz: venv  ## Fuzzes the codec against the official library: make fuzz CASES=10000000
 	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
+
+mutants: venv  ## Plants mistakes in the codec, which the fuzzer must find
+	@$(BIN)/python -m tests.fuzz.mutants
 
 bench: venv  ## Measures against stock gRPC, Redis and C: ratios in one run
 	@$(BIN)/ringmill bench

@@ -6,6 +6,8 @@ Pieces are kept in pools that are renewed now and then, and a case is a few piec
 import random
 import struct
 
+import xxhash
+
 from ringmill.v1.processing_pb2 import AckLevel, Event, ProcessOptions, ProcessRequest
 
 VARINT, FIXED64, DELIMITED, GROUP, GROUP_END, FIXED32 = range(6)
@@ -36,6 +38,10 @@ TIMES = (0, 1, -1, 253_402_300_799_999_999, 253_402_300_800_000_000, 2**63 - 1, 
 INTEGERS = (0, 1, 2, -1, 2**63 - 1, -(2**63), 1 << 32)
 BYTES = bytes((0, 1, 2, 8, 9, 0x0A, 0x0B, 0x0C, 0x11, 0x12, 0x19, 0x1A, 0x22, 0x29, 0x2A, 0x7F, 0x80, 0x81, 0xFE, 0xFF))
 POOL = 600
+KEY_OF_PARTITION_0 = next(
+    f"device-{n}" for n in range(10**5) if xxhash.xxh64_intdigest(f"device-{n}".encode()) % 1021 == 0
+)
+"""A hash that the number of partitions divides is an edge of the remainder."""
 
 
 def varint(value: int, padding: int = 0) -> bytes:
@@ -66,8 +72,11 @@ class Generator:
         self._left -= 1
         chance = self._random.random
         pieces = []
-        for _ in range(int(chance() * chance() * 8)):
-            pool = self._events if chance() < 0.7 else self._heads
+        count, events = int(chance() * chance() * 8), 0.7
+        if chance() < 0.02:  # about as many events as a checker has room for
+            count, events = 6 + self._below(2), 1.0
+        for _ in range(count):
+            pool = self._events if chance() < events else self._heads
             pieces.append(pool[int(chance() * POOL)])
         message = b"".join(pieces)
         while chance() < 0.45:
@@ -77,7 +86,7 @@ class Generator:
     def _renew(self) -> None:
         self._events = [self._event() for _ in range(POOL)]
         self._heads = [self._head() for _ in range(POOL)]
-        self._left = 20_000
+        self._left = 5_000
 
     # Pieces
 
@@ -95,7 +104,7 @@ class Generator:
     def _text(self) -> bytes:
         kind = self._random.random()
         if kind < 0.02:
-            return b"k" * (1020 + self._below(8))
+            return b"k" * (1023 + self._below(3))
         length = self._below(4) if kind < 0.2 else self._below(48)
         text = "".join(self._random.choice(TEXT[: 36 if kind < 0.7 else None]) for _ in range(length)).encode()
         if kind > 0.97:
@@ -145,6 +154,37 @@ class Generator:
         end = number if self._random.random() < 0.97 else self._random.choice(NUMBERS)
         return self._tag(number, GROUP) + b"".join(fields) + self._tag(end, GROUP_END)
 
+    def _edge(self) -> bytes:
+        """An unknown field at the edge of a rule, on either side of it: what chance alone would seldom meet."""
+        number = self._random.choice((9, 15, 16, 2**29 - 1))
+        kind = self._below(10)
+        if kind == 0:  # varints of 9 to 11 bytes, the tenth with more bits than a number has
+            return self._tag(number, VARINT) + b"\xff" * (8 + self._below(3)) + BYTES[self._below(4) :][:1]
+        if kind == 1:  # tags of 33 and 35 bits, of 5 and 6 bytes
+            tag = number << 3 | VARINT | self._random.choice((0, 1 << 31, 1 << 32, 1 << 34))
+            return varint(tag, self._below(3)) + b"\x01"
+        if kind == 2:
+            return varint(number << 3 | DELIMITED) + varint(1, 3 + self._below(3)) + b"x"
+        if kind == 3:
+            levels = 98 + self._below(4)
+            return self._tag(number, GROUP) * levels + self._tag(number, GROUP_END) * levels
+        if kind == 4:
+            return self._tag(number, FIXED32) + bytes(3 + self._below(2))
+        if kind == 5:
+            return self._tag(number, FIXED64) + bytes(7 + self._below(2))
+        if kind == 6:  # no other field has number 0, but in a group it passes
+            zero = varint(self._below(3) << 3 if self._random.random() < 0.5 else self._below(8)) + b"\x01"
+            return zero if self._random.random() < 0.5 else self._tag(9, GROUP) + zero + self._tag(9, GROUP_END)
+        if kind == 7:
+            return self._tag(number, 6 + self._below(2)) + bytes(self._below(3))
+        if kind == 8:  # a label that may end within a character, before a byte that could go on with it
+            return (
+                self._delimited(4, b"a" * self._below(9) + self._random.choice(BAD_UTF8))
+                + self._tag(16, VARINT)
+                + b"\0"
+            )
+        return self._tag(number, GROUP) + self._tag(self._random.choice((number, 9)), GROUP_END)
+
     def _event(self) -> bytes:
         if self._random.random() < 0.3:
             return self._official_event()
@@ -162,14 +202,17 @@ class Generator:
             fields.append(self._unknown())
         if self._random.random() < 0.4:
             self._random.shuffle(fields)
+        if self._random.random() < 0.08:
+            fields.append(self._edge())
         return self._delimited(4, b"".join(fields))
 
     def _official_event(self) -> bytes:
+        long = "l" * (1024 + self._below(2)) if self._random.random() < 0.05 else "red"
         event = Event(
-            key=f"device-{self._below(1000)}",
+            key=f"device-{self._below(1000)}" if self._random.random() < 0.95 else KEY_OF_PARTITION_0,
             time_us=1_700_000_000_000_000 + self._below(1000),
             values=[self._random.uniform(-10, 10) for _ in range(self._below(4))],
-            labels=["red", "gr\u00fcn", ""][: self._below(4)],
+            labels=[long, "gr\u00fcn", ""][: self._below(4)],
             integers=[self._below(3) for _ in range(self._below(4))],
         )
         return ProcessRequest(events=[event]).SerializeToString()
