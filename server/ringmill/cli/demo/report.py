@@ -103,7 +103,7 @@ def _routes(table: Any) -> "Table":
 
     shown = Table(title="most abnormal routes: alarms begin at z above 4, end below 1", title_justify="left", box=None)
     shown.add_column("route")
-    for heading in ("flights", "mean delay, minutes", "alarms", "alarms per 1,000 flights", "highest z"):
+    for heading in ("flights", "mean delay, minutes", "alarms", "alarms per 1,000", "highest z"):
         shown.add_column(heading, justify="right")
     for row in table.head(ROUTES_SHOWN).itertuples():
         figures = (f"{row.flights:,}", f"{row.mean:.1f}", f"{row.alarms:,}", f"{row.per_1000:.1f}", f"{row.z:.1f}")
