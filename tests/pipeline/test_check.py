@@ -55,6 +55,9 @@ def refused(tmp_path: Path, body: str, tail: str = TAIL) -> str:
         ("return random.random()", "send it as a field"),
         ("return chance()", "send it as a field"),
         ("return np.random.random()", "send it as a field"),
+        ("other = np; return other.random.random()", "np is used as a value"),
+        ("return float(event[0])", "read its fields by name"),
+        ("stamp, *_ = event; return 0.0", "read its fields by name"),
         ("return np.empty(3)[0]", "whatever is in memory"),
         ("return np.zeros(3)[0]", "allocates nothing"),
         ("return float(hash(event.x))", "64-bit hashes already"),
@@ -183,3 +186,41 @@ def test_whether_time_is_used_is_seen_in_helpers_too(tmp_path: Path, body: str, 
     app = tmp_path / "app.py"
     app.write_text(f"{HEAD}{helper}@operator\ndef f(state: S, event: E) -> float:\n    {body}\n{TAIL}")
     assert load_pipelines(app)["p"].plan.uses_time is expected
+
+
+@pytest.mark.parametrize(
+    ("helper", "said"),
+    [
+        ("def helper(x):\n    return helper(x)  # here", "calls itself"),
+        ("def other(x):\n    return helper(x)\ndef helper(x):\n    return other(x)", "calls itself"),
+        ("def helper(x, *, k=2.0):  # here\n    return x * k", "take the * away"),
+        ("def helper(x, kept=[]):  # here\n    return x", "the default of kept is a list"),
+        ("def helper(x, call=abs_of):  # here\n    return call(x)", "call it by its name"),
+    ],
+)
+def test_helpers(tmp_path: Path, helper: str, said: str) -> None:
+    if "# here" not in helper:
+        helper = helper.replace("    return helper(x)", "    return helper(x)  # here", 1)
+    body = f"def abs_of(x):\n    return abs(x)\n{helper}\n" + OPERATOR
+    assert said in refused(tmp_path, body)
+
+
+OPERATOR = """@operator
+def f(state: S, event: E) -> float:
+    return helper(event.x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        ('steps={"return": plain()}', "the word is taken"),
+        ('steps={"key0": plain()}', "the word is taken"),
+        ("steps=[plain()]", "write a dict"),
+        ('steps={"a": plain(k="x")}', "declare it k: Input"),
+    ],
+)
+def test_names_and_forms_of_steps(tmp_path: Path, tail: str, said: str) -> None:
+    body = "@operator\ndef plain(state: S, event: E, k: float = 1.0) -> float:\n    return event.x * k\n"
+    pipeline = f'\np = Pipeline("p", version="1.0.0", event=E, {tail})  # here\n'
+    assert said in refused(tmp_path, body, pipeline)

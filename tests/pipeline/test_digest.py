@@ -8,10 +8,24 @@ import pytest
 from ringmill.pipeline import Pipeline, load_pipelines
 
 HELPER = """
+import functools
+from typing import NamedTuple
 FACTOR = 2.0
 def inner(x: float) -> float:
     return x * FACTOR
-def scaled(x: float) -> float:
+def halved(function):
+    @functools.wraps(function)
+    def wrapper(x):
+        return function(x) / 2.0
+    return wrapper
+@halved
+def half(x: float) -> float:
+    return x
+class Pair(NamedTuple):
+    value: float
+    more: float = 1.0
+def scaled(x: float, by: float = 1.0) -> float:
+    pair = Pair(half(x))
     return inner(x)
 """
 APP = """
@@ -53,6 +67,10 @@ def loaded(folder: Path, app: str = APP, helper: str = HELPER) -> Pipeline:
         ('label("b")', 'label("c")'),
         ('{"f": f', '{"g": f'),
         ("state.n += 1", "state.n += 2"),
+        ("more: float = 1.0", "more: float = 2.0"),
+        ("more: float = 1.0", "more: int = 1"),
+        ("return function(x) / 2.0", "return function(x) / 4.0"),
+        ("by: float = 1.0", "by: float = 2.0"),
     ],
 )
 def test_what_changes_the_digest(tmp_path: Path, old: str, new: str) -> None:
@@ -82,6 +100,13 @@ def test_an_edited_helper_changes_what_is_computed(tmp_path: Path) -> None:
     assert loaded(tmp_path).run(**events)["f"].tolist() == [2.0, 4.0]
     edited = loaded(tmp_path, helper=HELPER.replace("FACTOR = 2.0", "FACTOR = 5.0"))
     assert edited.run(**events)["f"].tolist() == [5.0, 10.0]
+
+
+def test_an_edited_default_changes_what_is_computed(tmp_path: Path) -> None:
+    helper = HELPER.replace("return inner(x)", "return pair.more")
+    assert loaded(tmp_path, helper=helper).run(keys=["a"], x=[1.0])["f"].tolist() == [1.0]
+    helper = helper.replace("more: float = 1.0", "more: float = 7.0")
+    assert loaded(tmp_path, helper=helper).run(keys=["a"], x=[1.0])["f"].tolist() == [7.0]
 
 
 def test_a_constant_that_changes_after_loading_changes_nothing(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_neighbours_can_be_imported(tmp_path: Path) -> None:
         ("\n\nprint(1 / 0)\n", "app.py:3: ZeroDivisionError: division by zero"),
         ("import a_module_that_nobody_has\n", "app.py:1: ModuleNotFoundError"),
         ("x = 1\n", "no pipeline: write"),
+        ("import sys\nsys.exit(0)\n", "app.py:2: the program ends while its pipelines are loaded: put this under if"),
         (
             APP + 'third = Pipeline("second", version="2.0.0", event=E, steps={"n": ops.count()})',
             'app.py:8: a second pipeline "second"; the first is at',

@@ -1,6 +1,7 @@
 """From steps as users write them to a checked plan."""
 
 import hashlib
+import keyword
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Plan, Read, StepPlan
+from ringmill.engine.table import row_dtype
 from ringmill.pipeline.check import check_operator, reads_time
 from ringmill.pipeline.fields import Event, State
 from ringmill.pipeline.operators import Operator, Step
@@ -22,6 +24,8 @@ FORMAT = "ringmill pipeline 1"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_TAKEN = row_dtype([]).names or ()
+"""What a key's row holds beside the states of the steps."""
 _DTYPES = {Kind.DOUBLE: np.float64, Kind.INTEGER: np.int64, Kind.BOOL: np.bool_, Kind.LABEL: np.uint64}
 
 
@@ -53,6 +57,8 @@ def _check_names(name: str, version: str, event: type[Event], steps: Mapping[str
         raise wrong(place, f'version={version!r}: write three numbers, as in "1.0.0"')
     if not (isinstance(event, type) and issubclass(event, Event)):
         raise wrong(place, f"event={event!r}: write a class derived from Event")
+    if not isinstance(steps, Mapping):
+        raise wrong(place, f'steps={steps!r:.40}: write a dict that names each step: {{"mean": ops.mean("field")}}')
     if not steps:
         raise wrong(place, 'a pipeline needs a step, such as steps={"count": ops.count()}')
 
@@ -64,6 +70,8 @@ def _check_step(name: str, step: Step, event: type[Event], known: Mapping[str, F
         raise wrong(place, f'"{name}": {step!r:.60} is not a step: call an operator, such as ops.mean("field")')
     if not isinstance(name, str) or not _STEP_NAME.fullmatch(name):
         raise wrong(step.place, f"{name!r} cannot name a step: write a letter, then letters, digits or _")
+    if keyword.iskeyword(name) or name in _TAKEN:
+        raise wrong(step.place, f'"{name}" cannot name a step: the word is taken; write another')
     if any(taken.partition(".")[0] == name for taken in known):
         raise wrong(step.place, f'"{name}" names a step, but is a field of {event.__name__} too: rename one of them')
     if step.window is not None:

@@ -1,9 +1,10 @@
 """Reads a kernel's source before any compiler does, and says in the user's words what a kernel may not contain."""
 
 import ast
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ringmill.pipeline.allowed import numpy_refusal, refusal_of
 from ringmill.pipeline.fields import EVENT_HEADER
 from ringmill.pipeline.operators import Operator
 from ringmill.pipeline.place import Place, wrong
-from ringmill.pipeline.source import check_reference, reached, references, syntax_tree
+from ringmill.pipeline.source import check_calls, check_parameters, check_reference, reached, references, syntax_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ def check_operator(operator: Operator) -> None:
         ),
     }
     for current in reached(_plain(function)):
+        if current is not function:
+            check_parameters(current)
         _check_function(current, records if current is function else {})
+    check_calls(_plain(function))
 
 
 def reads_time(operator: Operator) -> bool:
@@ -51,13 +55,22 @@ def _plain(function: object) -> FunctionType:
 def _check_function(function: FunctionType, records: Mapping[str, _Record]) -> None:
     file = function.__code__.co_filename
     tree = syntax_tree(function)
-    modules = {reference.name for reference in references(function) if reference.value is np}
+    modules = {ref.name: ref.value for ref in references(function) if isinstance(ref.value, ModuleType)}
+    events = {name for name, record in records.items() if not record.writable}
+    in_place = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    arguments = {id(node) for call in ast.walk(tree) if isinstance(call, ast.Call) for node in call.args}
     for node in _body(tree):
         place = Place(file, getattr(node, "lineno", tree.lineno))
         if refusal := refusal_of(node):
             raise wrong(place, f"{function.__name__} {refusal}")
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             _check_attribute(node, node.value.id, records, modules, place)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in in_place:
+            # Under another name, what is read of them would pass unseen: np.random, or an event's time.
+            if modules.get(node.id) in (math, np):
+                raise wrong(place, f"{node.id} is used as a value: write {node.id}.name where the function is called")
+            if node.id in events and id(node) not in arguments:
+                raise wrong(place, f"{node.id} is used as a whole: read its fields by name, as in {node.id}.key")
     for reference in references(function):
         check_reference(reference)
 
@@ -69,9 +82,9 @@ def _body(tree: ast.FunctionDef) -> Iterator[ast.AST]:
 
 
 def _check_attribute(
-    node: ast.Attribute, base: str, records: Mapping[str, _Record], modules: set[str], place: Place
+    node: ast.Attribute, base: str, records: Mapping[str, _Record], modules: Mapping[str, ModuleType], place: Place
 ) -> None:
-    if base in modules and (refusal := numpy_refusal(node.attr)):
+    if modules.get(base) is np and (refusal := numpy_refusal(node.attr)):
         raise wrong(place, refusal)
     record = records.get(base)
     if record is None:

@@ -204,7 +204,11 @@ class _Declared:
     """The fields in the order of their declaration, those of the base classes first."""
 
     def __init_subclass__(cls) -> None:
-        dataclass(kw_only=True)(cls)
+        try:
+            dataclass(kw_only=True)(cls)
+        except ValueError as problem:  # a mutable default
+            wanted = "numbers, bools, labels and Arrays" if issubclass(cls, State) else "numbers, bools and labels"
+            raise wrong(caller(), f"{cls.__name__}: {str(problem).partition(':')[0]}: fields are {wanted}") from None
         cls.declared = _read_fields(cls, caller(), sys._getframe(1).f_locals)
 
 

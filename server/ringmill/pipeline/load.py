@@ -47,6 +47,11 @@ def _run(file: Path) -> dict[str, object]:
         raise
     except SyntaxError as problem:
         raise wrong(Place(problem.filename or str(file), problem.lineno or 1), f"syntax error: {problem.msg}") from None
+    except SystemExit as problem:
+        raise wrong(
+            _last_line(problem, file),
+            'the program ends while its pipelines are loaded: put this under if __name__ == "__main__":',
+        ) from None
     except Exception as problem:
         raise wrong(_last_line(problem, file), f"{type(problem).__name__}: {problem}") from problem
     finally:
@@ -54,7 +59,7 @@ def _run(file: Path) -> dict[str, object]:
     return vars(module)
 
 
-def _last_line(problem: Exception, file: Path) -> Place:
+def _last_line(problem: BaseException, file: Path) -> Place:
     """The innermost line of the app file on the way to an exception."""
     lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(file)]
     return Place(str(file), lines[-1] if lines and lines[-1] else 1)

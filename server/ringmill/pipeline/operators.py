@@ -75,6 +75,12 @@ class Operator:
         value = given.get(parameter.name, parameter.default)
         if value is inspect.Parameter.empty:
             raise wrong(place, f"{self.name}() needs {parameter.name}")
+        if parameter.kind not in (None, Kind.LABEL) and isinstance(value, str):
+            raise wrong(
+                place,
+                f"{parameter.name} is a constant of {self.name}, and {value!r} is a text: to read a field or an "
+                f"earlier step, declare it {parameter.name}: Input",
+            )
         if parameter.kind is not None:
             return Constant(parameter.kind, check_value(parameter.name, parameter.kind, value, place))
         if not isinstance(value, str) or isinstance(value, DeclaredLabel):

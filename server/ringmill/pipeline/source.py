@@ -13,11 +13,12 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from typing import get_type_hints as type_hints
 
 import numpy as np
 
 from ringmill.engine.link import link, tuple_maker
-from ringmill.engine.plan import DeclaredLabel
+from ringmill.engine.plan import DeclaredLabel, Kind
 from ringmill.pipeline import fields
 from ringmill.pipeline.allowed import BUILTINS, NUMPY_FUNCTIONS, advice
 from ringmill.pipeline.fields import parse_type
@@ -39,7 +40,8 @@ def syntax_tree(function: Function) -> ast.FunctionDef:
     """The function's definition, with the line numbers of its file."""
     place = place_of(function)
     try:
-        text = textwrap.dedent(inspect.getsource(function))
+        # Of the code, not of the function: functools.wraps would lead to the source of what the function wraps.
+        text = textwrap.dedent(inspect.getsource(function.__code__))
     except (OSError, TypeError):
         raise wrong(place, f"the source of {function.__name__} is not in a file: write it in one") from None
     found = ast.parse(text).body[0] if text.startswith(("def", "@")) else None
@@ -104,6 +106,32 @@ def reached(function: Function) -> list[Function]:
     return found
 
 
+def check_calls(function: Function, above: tuple[Function, ...] = ()) -> None:
+    """Refuses a function that calls itself, directly or through others: kernels have no room for a deep stack."""
+    above = (*above, function)
+    for reference in references(function):
+        if reference.value in above:
+            raise wrong(
+                reference.place, f"{reference.name} calls itself, directly or through others: write a loop instead"
+            )
+        if isinstance(reference.value, Function) and not _is_library(reference.value):
+            check_calls(reference.value, above)
+
+
+def check_parameters(function: Function) -> None:
+    """Refuses a helper's parameters after a *, and defaults that are not fixed or that are functions."""
+    place = place_of(function)
+    if function.__code__.co_kwonlyargcount:
+        raise wrong(place, f"{function.__name__} has parameters after a *: kernels do not know them; take the * away")
+    count = function.__code__.co_argcount
+    defaults = function.__defaults__ or ()
+    for name, value in zip(function.__code__.co_varnames[count - len(defaults) : count], defaults, strict=True):
+        if isinstance(value, Function):
+            raise wrong(place, f"the default of {name} is a function: call it by its name inside {function.__name__}")
+        if not _is_fixed(value):
+            raise wrong(place, f"the default of {name} {advice(name, value)}")
+
+
 def check_reference(reference: Reference) -> None:
     """Refuses a value that is not fixed, not deterministic, or has no meaning inside a kernel."""
     if not _is_fixed(reference.value):
@@ -115,7 +143,7 @@ def _is_fixed(value: Any) -> bool:
         case DeclaredLabel() | bool() | int() | float() | np.number() | np.bool_() | np.ufunc():
             return not isinstance(value, int) or -(2**63) <= value < 2**64
         case tuple():
-            return all(_is_fixed(item) for item in value)
+            return all(_is_fixed(item) and not isinstance(item, types.ModuleType) for item in value)
         case types.ModuleType():
             return value in (math, np)
         case types.BuiltinFunctionType():
@@ -155,7 +183,7 @@ def fingerprint(function: Function) -> list[str]:
     for current in reached(function):
         tree = syntax_tree(current)
         tree.decorator_list = []
-        parts += [ast.unparse(tree), repr(current.__defaults__)]
+        parts += [ast.unparse(tree), _describe(current.__defaults__ or ())]
         for reference in sorted(references(current), key=lambda reference: reference.name):
             parts += [reference.name, _describe(reference.value)]
     return parts
@@ -165,10 +193,20 @@ def _describe(value: Any) -> str:
     if isinstance(value, tuple):
         return "(" + ",".join(_describe(item) for item in value) + ")"
     if is_tuple_class(value):
-        return f"{value.__name__}{[(name, str(parse_type(hint))) for name, hint in value.__annotations__.items()]}"
+        kinds = [f"{name} {kind}" for name, kind in _tuple_kinds(value).items()]
+        return f"{value.__name__} {kinds} {_describe(tuple(value._field_defaults.items()))}"
     if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type, np.ufunc)):
         return value.__name__
     return f"{type(value).__name__} {value!r}"
+
+
+def _tuple_kinds(cls: Any) -> dict[str, tuple[Kind, bool] | None]:
+    """The fields of a NamedTuple class, in order, with their kinds; None where an annotation is no kind of ours."""
+    try:
+        hints = type_hints(cls, include_extras=True)
+    except NameError:  # an annotation written as a text, of a name that is not global: no kind of ours
+        hints = {}
+    return {name: parse_type(hints.get(name)) for name in cls._fields}
 
 
 def labels_in(function: Function) -> list[str]:
@@ -192,7 +230,7 @@ def _linked(value: Any, done: dict[Function, Callable[..., Any]]) -> Any:
     if isinstance(value, DeclaredLabel):
         return np.uint64(value.hash)
     if is_tuple_class(value):
-        return tuple_maker(value, {name: parse_type(hint) for name, hint in value.__annotations__.items()})
+        return tuple_maker(value, _tuple_kinds(value))
     if isinstance(value, tuple):
         return tuple(_linked(item, done) for item in value)
     if isinstance(value, types.FunctionType) and not _is_library(value):
