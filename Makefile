@@ -42,6 +42,8 @@ gen: venv  ## Generates the Python code of the contract
 
 gen-check: gen  ## Fails if the generated code differs from the contract
 	@git diff --exit-code -- clients/python/ringmill/v1 clients/python/ringmill/internal
+	@test -z "$$(git ls-files --others --exclude-standard -- clients/python/ringmill/v1 clients/python/ringmill/internal)" \
+		|| { echo "generated code that is not in the repository"; exit 1; }
 
 proto: venv  ## Lints the contract and refuses breaking changes
 	@$(BIN)/buf lint

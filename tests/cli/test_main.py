@@ -24,6 +24,13 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
     assert f"$ ringmill {command}" in capsys.readouterr().out
 
 
+def test_no_command_is_answered_by_help_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    got = capsys.readouterr()
+    assert "ringmill demo" in got.out
+    assert got.err == ""
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_bad_flag_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--no-such-flag"]) == 2

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=None if arguments is None else list(arguments), prog_name="ringmill", standalone_mode=False)
     except TyperException as problem:
+        if not problem.format_message():
+            return 2  # no words at all: the help has been shown
         # Typer draws a box of five lines; scripts and people are better served by one.
         console.error(f"{problem.format_message()} ({_command_of(problem)} --help lists what there is)")
         return 2
