@@ -15,6 +15,7 @@ from ringmill.loadtest.peers import protocol
 from ringmill.transport import make_loop
 from ringmill.transport.api import Limits, Loop, Status
 from ringmill.transport.api import Stream as ApiStream
+from ringmill.v1.processing_pb2 import ProcessResponse
 
 METHOD = "/ringmill.v1.ProcessingService/Process"
 TIMEOUT_S = 60.0
@@ -54,6 +55,10 @@ def _stop_at_end(loop: Loop) -> None:
     loop.stop()
 
 
+class EventsRejectedError(Exception):
+    """Answers came, but they refuse events: their rate would be no figure of the work."""
+
+
 class StreamEndedError(Exception):
     """The server ended the stream in the middle of a measurement."""
 
@@ -67,6 +72,7 @@ class Stream:
         self._on_answer: Callable[[bytes], None] = self._count
         self._on_drain: Callable[[], None] = _nothing
         self._answers = 0
+        self._last = b""
         channel = self.loop.channel(address, limits=_LIMITS)
         self._stream = channel.open(METHOD, self)
         self.send = self._stream.send
@@ -80,6 +86,12 @@ class Stream:
         if self._status is not None:
             raise StreamEndedError(str(self._status))
 
+    def check(self) -> None:
+        """Raises EventsRejectedError if the last answer refuses events."""
+        rejected = ProcessResponse.FromString(self._last).rejected
+        if rejected:
+            raise EventsRejectedError(f"{rejected} events of the last request were rejected")
+
     def hear(self, on_answer: Callable[[bytes], None], on_drain: Callable[[], None] | None = None) -> None:
         """Sets what to do from now on with an answer, and when all is written."""
         self._on_answer = on_answer
@@ -92,6 +104,7 @@ class Stream:
 
     def on_message(self, message: bytes) -> None:
         """Hears an answer."""
+        self._last = message
         self._on_answer(message)
 
     def on_drain(self) -> None:
@@ -136,6 +149,7 @@ class Client:
         times[0] = perf_counter_ns()
         self._stream.send(messages[0])
         self._stream.run(lambda: number >= count)
+        self._stream.check()
         took = np.diff(np.array(times))
         return {"p50_us": float(np.median(took)) / 1e3, "p99_us": float(np.percentile(took, 99)) / 1e3}
 
@@ -159,7 +173,9 @@ class Client:
             left -= 1
             send(next(supply))
         self._stream.run(lambda: got >= count)
-        return {"messages_s": count / (perf_counter_ns() - began) * 1e9}
+        took_ns = perf_counter_ns() - began
+        self._stream.check()
+        return {"messages_s": count / took_ns * 1e9}
 
 
 def client(address: str) -> None:
@@ -209,6 +225,7 @@ class OpenLoop:
         self._stream.hear(on_answer)
         tick()
         self._stream.run(lambda: first == count and not sent)
+        self._stream.check()
         took = since_due(np.array(answered), began, rate)
         return percentiles(took) | {"events": count, "requests": len(answered)}
 
