@@ -1,5 +1,6 @@
 """Timers, wake-ups, signals and threads of the loops themselves."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from ringmill.core.errors import RingmillError
 from ringmill.transport import choice, make_loop, selftest
+from ringmill.transport.aio.loop import AioLoop
 from ringmill.transport.api import Loop
 
 SHAPES = ("nothing", "server", "used server", "channel", "both")
@@ -66,6 +68,21 @@ def test_run_until_times_out(loop: Loop) -> None:
     assert loop.run_until(lambda: False, 0.05) is False
     assert 0.045 <= time.monotonic() - start < 10
     assert loop.run_until(lambda: True, 0.0) is True
+
+
+def test_run_until_times_out_by_a_hasty_timer() -> None:
+    """Timers have milliseconds: one may ring before the clock says so, and it rings once."""
+
+    class Hasty(asyncio.SelectorEventLoop):
+        def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+            return super().call_later(delay / 2, callback, *args, context=context)
+
+    with contextlib.closing(Hasty()) as event_loop:
+        rescue = threading.Timer(10.0, lambda: event_loop.call_soon_threadsafe(event_loop.stop))
+        rescue.start()
+        assert AioLoop(event_loop).run_until(lambda: False, 0.1) is False
+        assert rescue.is_alive(), "the time-out was missed"
+        rescue.cancel()
 
 
 def test_call_soon_from_another_thread_wakes_an_idle_loop(loop: Loop) -> None:

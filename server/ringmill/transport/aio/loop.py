@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -52,11 +51,18 @@ class AioLoop:
 
     def run_until(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Runs in this thread until done() is true; False when the time-out came first."""
-        limit = None if timeout_s is None else time.monotonic() + timeout_s
+        late = False
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            self._loop.stop()
+
         self._done = done
-        timer = None if timeout_s is None else self._loop.call_later(timeout_s, self._loop.stop)
+        # The timer alone decides: one that rings a little early would otherwise leave the loop to wait for ever.
+        timer = None if timeout_s is None else self._loop.call_later(timeout_s, expire)
         try:
-            while not done() and (limit is None or time.monotonic() < limit):
+            while not (done() or late):
                 self._loop.run_forever()
             return done()
         finally:
