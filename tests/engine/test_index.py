@@ -1,11 +1,21 @@
-"""The index of a partition: it never outgrows its part, and doubling loses nothing."""
+"""The index of a partition: it never outgrows its part, and doubling little by little loses nothing."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringmill.engine.index import BITS_MIN, bits_for, double, must_double, slot_of
+from ringmill.engine.index import (
+    BITS_MIN,
+    EMPTY,
+    SEGMENT,
+    bits_for,
+    make_room,
+    must_double,
+    slot_of,
+    slots_for,
+    slots_in_use,
+)
 
 
 @settings(deadline=None)  # the first call compiles
@@ -21,28 +31,79 @@ def test_an_index_always_keeps_a_free_slot(bits: int, partition: int) -> None:
     assert must_double(partition, (1 << bits) - 1, bits)
 
 
-@pytest.mark.parametrize("shared", [0, 2**63, 2**64 - 2**40])
-def test_doubling_keeps_every_item_where_a_probe_finds_it(shared: int) -> None:
-    """Also when all hashes share their upper bits, so that all have the same home and the last wraps around."""
-    bits, base = 6, 128
-    hashes = [np.uint64((shared + (i << 33)) % 2**64) for i in range(45)]
-    slots, scratch = np.zeros(512, np.uint64), np.zeros(128, np.uint64)
-    _place(slots, base, bits, hashes)
-    double(slots, base, bits, scratch)
-    size = 2 << bits
-    for item, key_hash in enumerate(hashes):
-        at = int(key_hash) >> (64 - bits - 1)
-        while slots[base + at] != slot_of(key_hash, item):
-            assert slots[base + at] != 0, "the probe ended before the item"
-            at = (at + 1) % size
-    assert np.count_nonzero(slots[base : base + size]) == len(hashes)
-    assert not slots[:base].any()
-    assert not slots[base + size :].any()
+_HASHES = {
+    "spread": lambda rng, count: rng.integers(0, 2**64, count, np.uint64),
+    "one home": lambda rng, count: np.uint64(2**63) + rng.permutation(count).astype(np.uint64) * np.uint64(2**32),
+    "the last home": lambda rng, count: ~(rng.permutation(count).astype(np.uint64) * np.uint64(2**32)),
+    "two crowds": lambda rng, count: (
+        rng.integers(0, 2**50, count, np.uint64) | rng.integers(0, 2, count, np.uint64) << 63
+    ),
+}
 
 
-def _place(slots: np.ndarray, base: int, bits: int, hashes: list[np.uint64]) -> None:
-    for item, key_hash in enumerate(hashes):
-        at = int(key_hash) >> (64 - bits)
-        while slots[base + at]:
-            at = (at + 1) % (1 << bits)
-        slots[base + at] = slot_of(key_hash, item)
+class Index:
+    """One partition's index between two neighbours that nobody may touch, filled as the tables do it."""
+
+    def __init__(self, items_max: int, partition: int) -> None:
+        self.size = slots_for(items_max)
+        self.partition = partition
+        self.slots = np.zeros(3 * self.size, np.uint64)
+        self.segments = np.full(64, np.array(EMPTY, SEGMENT))
+        self.scratch = np.zeros(items_max, np.uint64)
+
+    def add(self, key_hash: int) -> None:
+        """Takes a slot for the next item."""
+        segment = self.segments[self.partition]
+        make_room(self.slots, self.size, self.segments, self.partition, self.scratch)
+        at = self.first(key_hash)
+        while self.slots[at]:
+            at += 1
+        self.slots[at] = slot_of(np.uint64(key_hash), int(segment["count"]))
+        segment["count"] += 1
+
+    def first(self, key_hash: int) -> int:
+        """Where a search begins, written from the description of the layout."""
+        _, _, bits, boundary = self.segments[self.partition].tolist()
+        at = key_hash >> 64 - bits
+        return self.size + (key_hash >> 63 - bits if at >= boundary else at)
+
+    def holds(self, key_hash: int, item: int) -> bool:
+        """Whether a search finds the item before a free slot."""
+        at = self.first(key_hash)
+        while self.slots[at] and self.slots[at] != slot_of(np.uint64(key_hash), item):
+            at += 1
+        return bool(self.slots[at])
+
+
+@pytest.mark.parametrize("kind", _HASHES)
+@pytest.mark.parametrize("partition", [0, 63])
+def test_every_item_is_found_after_each_insertion(kind: str, partition: int) -> None:
+    """Also half way through a doubling, and when all hashes have the same home or the last one."""
+    count = 400
+    index = Index(count, partition)
+    hashes = [int(key_hash) for key_hash in _HASHES[kind](np.random.default_rng(5), count)]
+    boundaries = set()
+    for number, key_hash in enumerate(hashes):
+        index.add(key_hash)
+        boundaries.add(tuple(index.segments[partition].tolist())[2:])
+        assert all(index.holds(earlier, item) for item, earlier in enumerate(hashes[: number + 1]))
+    assert np.count_nonzero(index.slots) == count
+    assert not index.slots[: index.size].any()
+    assert not index.slots[2 * index.size :].any()
+    if kind == "spread":
+        assert any(boundary != 1 << bits for bits, boundary in boundaries), "no doubling took more than one insertion"
+
+
+def test_doubling_is_done_before_the_index_is_full_again() -> None:
+    """And no insertion moves more than a few slots: its share, and the crowd that it meets."""
+    count = 30_000
+    index = Index(count, 0)
+    moved = 0
+    for key_hash in np.random.default_rng(6).integers(0, 2**64, count, np.uint64):
+        before = index.segments[0].copy()
+        index.add(int(key_hash))
+        after = index.segments[0]
+        if after["bits"] == before["bits"]:
+            moved = max(moved, int(before["boundary"]) - int(after["boundary"]))
+        assert index.segments[0]["count"] <= 0.75 * slots_in_use(index.segments[:1])[0]
+    assert 32 <= moved < 200

@@ -19,6 +19,7 @@ from ringmill.engine.table import (
     TableArrays,
     find,
     find_or_insert,
+    is_row_of,
     prefetch_index,
     prefetch_row,
     remove_newest,
@@ -33,9 +34,10 @@ TEMPLATE["step"] = (7, 0.5)
 
 @kernel(allocates=False)
 def _enter(arrays: TableArrays, partition: int, key_hash: np.uint64, key: np.ndarray, row_bytes: int) -> int:
-    prefetch_index(arrays, partition, key_hash)
-    prefetch_row(arrays, partition, key_hash, row_bytes)
-    row = find_or_insert(arrays, partition, key_hash, key, 0, key.size)
+    at = prefetch_index(arrays, partition, key_hash)
+    row = prefetch_row(arrays, partition, key_hash, at, row_bytes)
+    if not is_row_of(arrays, partition, row, key, 0, key.size):
+        row = find_or_insert(arrays, partition, key_hash, key, 0, key.size)
     if row >= 0:
         arrays.rows[row].step.n += 1
     return row
@@ -307,10 +309,12 @@ def test_the_format_of_an_export_is_pinned() -> None:
 
 def test_address_space_that_cannot_be_had_is_refused_with_the_mend() -> None:
     with pytest.raises(RingmillError, match="lower the limit of keys") as raised:
-        Table.allocate(ROW, TEMPLATE, partitions=1021, keys_max=KEYS_MAX, heap_bytes=2**50)
+        Table.allocate(ROW, TEMPLATE, partitions=100_000, keys_max=KEYS_MAX)
     assert raised.value.code is Code.RESOURCE_EXHAUSTED
     with pytest.raises(RingmillError, match="keys_max"):
         Table.allocate(ROW, TEMPLATE, keys_max=0)
+    with pytest.raises(RingmillError, match="less than 4 GiB"):
+        Table.allocate(ROW, TEMPLATE, heap_bytes=2**32)
 
 
 def test_a_step_may_not_be_named_like_a_field_of_the_row() -> None:

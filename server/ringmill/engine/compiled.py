@@ -42,9 +42,6 @@ from ringmill.v1.processing_pb2 import ProcessRequest
 _TAG_BYTES_MAX = 6
 """Of a field's tag and length in a response."""
 
-BLOCK_MIN = 4
-"""Fewer events than this are not worth fetching ahead for."""
-
 
 @dataclass(frozen=True, slots=True)
 class CompiledPipeline:
@@ -188,7 +185,6 @@ def _names(plan: Plan, source: Source, row: np.dtype[Any], event: Any) -> dict[s
         "intern": intern,
         "lookup": lookup,
         "BLOCK": np.uint64(PREFETCH_BLOCK),
-        "BLOCK_MIN": BLOCK_MIN,
         "ROW_BYTES": row.itemsize,
         "UNAVAILABLE": int(Reason.UNAVAILABLE),
         "OVERLOADED": int(Reason.OVERLOADED),

@@ -1,7 +1,7 @@
 """Writes the source of a pipeline's fused kernel: one loop over a batch that finds each key's row and runs all steps.
 
     apply     for each block of events: fetch index lines, find and fetch rows, then event by event:
-                  refuse what is not owned; see that the row is the key's, or append one; keep a copy of it; run `steps`;
+                  refuse what is not owned; see that the row is the key's, or append one; keep a copy; run `steps`;
                   on failure put the copy back, or take the new row away, and mark the event OPERATOR_FAILED
     steps     one event: fields and earlier outputs in variables, one call for each step, outputs checked and stored
 
@@ -106,13 +106,14 @@ def apply(
     rejected = 0
     for first in range(np.uint64(0), np.uint64(count), BLOCK):
         last = min(first + BLOCK, np.uint64(count))
-        if last - first >= BLOCK_MIN:
-            for i in range(first, last):
-                if events[i].reason == 0:
-                    prefetch_index(table, np.int64(events[i].partition), events[i].hash)
         for i in range(first, last):
             if events[i].reason == 0:
-                likely[i - first] = prefetch_row(table, np.int64(events[i].partition), events[i].hash, ROW_BYTES)
+                likely[i - first] = prefetch_index(table, np.int64(events[i].partition), events[i].hash)
+        for i in range(first, last):
+            if events[i].reason == 0:
+                likely[i - first] = prefetch_row(
+                    table, np.int64(events[i].partition), events[i].hash, likely[i - first], ROW_BYTES
+                )
         for i in range(first, last):
             event = events[i]
             if event.reason != 0:

@@ -5,9 +5,20 @@ array of slots, sized by a power of two that doubles as the partition fills. A s
 bits (its tag) and the item's number + 1. The home of a hash is the upper bits of its tag, so an index is doubled from
 its own slots, without a look at the items.
 
-Linear probing (Knuth, TAOCP 3, 6.4). A partition doubles its index when it is between 56% and 81% full, by its number:
-partitions fill evenly, and without that spread all of them would double within a few batches.
+Linear probing (Knuth, TAOCP 3, 6.4) that never wraps around: behind an index is room for what probes past its end.
+
+An index doubles in place and little by little, so that no insertion stops for it. From the moment it is too full, each
+insertion spreads a few slots to twice their distance, from the end down to the beginning:
+
+    [ 2**bits slots as they were | free | slots of homes from `boundary` on, at 2**(bits + 1) ]
+      0                  boundary         2 * boundary
+
+So whether a hash's home is below the boundary tells where its search begins, and there is always one table to search.
+A partition begins this when it is between 56% and 81% full, by its number: partitions fill evenly, and this spreads the
+work and the new pages over many batches.
 """
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +30,24 @@ Slots = npt.NDArray[np.uint64]
 SEGMENT = np.dtype(
     [
         ("count", "u4"),  # items of the partition
-        ("bits", "u4"),  # log2 of its slots in use
-        ("used", "u8"),  # bytes of its part of the heap
+        ("used", "u4"),  # bytes of its part of the heap
+        ("bits", "u4"),  # log2 of its slots, of those that were not spread yet
+        ("boundary", "u4"),  # homes from here on were spread; 2**bits: none, it is not doubling
     ],
     align=True,
 )
 """What a partition holds: 16 bytes."""
 
+HEAP_BYTES_MAX = 2**32 - 1
+"""The largest part of a heap."""
+
 BITS_MIN = 4
+EMPTY = (0, 0, BITS_MIN, 1 << BITS_MIN)
+"""The segment of a partition that holds nothing."""
+
+_SPREAD = 32
+"""Slots that an insertion spreads: few enough to take under a microsecond, enough to be done long before the index is
+full again."""
 _TAG_BITS = np.uint64(32)
 _ITEM = np.uint64(0xFFFFFFFF)
 _FREE = np.uint64(0)
@@ -39,6 +60,17 @@ def bits_for(items_max: int) -> int:
     return max(BITS_MIN, (items_max * 256 // _FILL_MIN).bit_length())
 
 
+def slots_for(items_max: int) -> int:
+    """The slots to reserve for such a partition: also where all items have the last home, a free one is behind them."""
+    return (1 << bits_for(items_max)) + items_max + 1
+
+
+def slots_in_use(segments: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Slots that each partition's index has, but for those behind its end."""
+    slots: npt.NDArray[np.int64] = (2 << segments["bits"].astype(np.int64)) - segments["boundary"]
+    return slots
+
+
 @kernel(inline=True)
 def must_double(partition: int, count: int, bits: int) -> bool:
     """Whether an index of 2**bits slots is too small for `count` items."""
@@ -46,9 +78,11 @@ def must_double(partition: int, count: int, bits: int) -> bool:
 
 
 @kernel(inline=True)
-def home(key_hash: np.uint64, bits: np.uint32) -> np.uint64:
+def home(key_hash: np.uint64, segment: Any) -> np.uint64:
     """The slot, within the partition's part, where the search for a hash begins."""
-    return key_hash >> (np.uint64(64) - np.uint64(bits))
+    shift = np.uint64(64) - np.uint64(segment.bits)
+    at = key_hash >> shift
+    return key_hash >> (shift - np.uint64(1)) if at >= np.uint64(segment.boundary) else at
 
 
 @kernel(inline=True)
@@ -69,23 +103,35 @@ def item_of(slot: np.uint64) -> int:
     return int(np.int64(slot & _ITEM)) - 1
 
 
-@kernel(boundscheck=False, allocates=False)  # every index is masked by the partition's size, or counts up to it
-def double(slots: Slots, base: int, bits: int, scratch: Slots) -> None:
-    """Doubles the index of 2**bits slots at `base`. scratch: at least as many slots, its content is overwritten.
+@kernel(boundscheck=False, allocates=False)  # every index is below `slots_for`, which the caller reserved
+def make_room(slots: Slots, base: int, segments: npt.NDArray[Any], partition: int, scratch: Slots) -> None:
+    """To be called before a slot is taken: goes on doubling the partition's index, or begins to, where it must.
 
-    One partition at a time: at 65,536 keys, the largest, this takes under a millisecond.
+    slots[base]: the index's first slot. scratch: room for all items of a partition, its content is overwritten.
     """
-    kept = 0
-    for i in range(1 << bits):
-        slot = slots[base + i]
-        if slot != _FREE:
-            scratch[kept] = slot
+    segment = segments[partition]
+    bits, boundary = int(np.int64(segment.bits)), int(np.int64(segment.boundary))
+    if boundary == 1 << bits and not must_double(partition, int(np.int64(segment.count)) + 1, bits):
+        return
+    first = max(0, boundary - _SPREAD)
+    while first > 0 and slots[base + first - 1] != _FREE:
+        first -= 1
+    # What stands from here to the next free slot behind the boundary has its home here or beyond. All of it is taken
+    # out and put back: whatever was spread before and is reached by a probe through these slots is among it.
+    kept, at = 0, first
+    while at < boundary or slots[base + at] != _FREE:
+        if slots[base + at] != _FREE:
+            scratch[kept] = slots[base + at]
+            slots[base + at] = _FREE
             kept += 1
-    size = 2 << bits
-    slots[base : base + size] = _FREE
+        at += 1
     shift = np.uint64(63 - bits)
     for i in range(kept):
         at = int(np.int64(scratch[i] >> shift))
         while slots[base + at] != _FREE:
-            at = (at + 1) & (size - 1)
+            at += 1
         slots[base + at] = scratch[i]
+    segment.boundary = first
+    if first == 0:
+        segment.bits = bits + 1
+        segment.boundary = 2 << bits

@@ -22,7 +22,17 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import PARTITIONS, xxh64_range
 from ringmill.core.jit import compile_kernel, kernel
 from ringmill.core.memory import Bytes, copy_bytes
-from ringmill.engine.index import BITS_MIN, SEGMENT, bits_for, double, home, item_of, must_double, slot_of, tag_matches
+from ringmill.engine.index import (
+    EMPTY,
+    SEGMENT,
+    home,
+    item_of,
+    make_room,
+    slot_of,
+    slots_for,
+    slots_in_use,
+    tag_matches,
+)
 from ringmill.engine.keys import same_bytes
 from ringmill.engine.region import Region
 from ringmill.engine.snapshot import Content, Snapshot
@@ -44,26 +54,29 @@ class LabelArrays(NamedTuple):
     """What kernels get of a label store. The declared labels stand in one more partition, the last."""
 
     items: npt.NDArray[Any]  # LABEL[(partitions + 1) * labels_max]; start: an offset into the heap
-    slots: npt.NDArray[np.uint64]  # [(partitions + 1) << slot_bits]
+    slots: npt.NDArray[np.uint64]  # [(partitions + 1) * slots_max]
     segments: npt.NDArray[Any]  # SEGMENT[partitions + 1]
     heap: Bytes  # [declared_bytes + partitions * heap_bytes]
-    scratch: npt.NDArray[np.uint64]  # [1 << slot_bits], for doubling an index
+    scratch: npt.NDArray[np.uint64]  # [labels_max], for doubling an index
     labels_max: int
-    slot_bits: int
+    slots_max: int  # slots reserved for a partition
     heap_bytes: int  # reserved for a partition
     declared_bytes: int
 
 
 @kernel(inline=True)
+def _first_slot(arrays: LabelArrays, partition: int, label_hash: np.uint64) -> np.uint64:
+    """Where in `slots` the search for a hash begins."""
+    return np.uint64(partition * arrays.slots_max) + home(label_hash, arrays.segments[partition])
+
+
+@kernel(inline=True)
 def _find(arrays: LabelArrays, partition: int, label_hash: np.uint64) -> int:
     """The number, over the whole store, of the label with this hash; -1 if the partition has none."""
-    bits = arrays.segments[partition].bits
-    base = np.uint64(partition << arrays.slot_bits)
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    at = home(label_hash, bits)
+    at = _first_slot(arrays, partition, label_hash)
     found = -1
     while True:
-        slot = arrays.slots[base + at]
+        slot = arrays.slots[at]
         if slot == np.uint64(0):
             break
         if tag_matches(slot, label_hash):
@@ -71,11 +84,11 @@ def _find(arrays: LabelArrays, partition: int, label_hash: np.uint64) -> int:
             if arrays.items[candidate].hash == label_hash:
                 found = candidate
                 break
-        at = (at + np.uint64(1)) & mask
+        at += np.uint64(1)
     return found
 
 
-@kernel(boundscheck=False, allocates=False)  # counts are compared with the limits, slots are masked by the index's size
+@kernel(boundscheck=False, allocates=False)  # counts are compared with the limits, and slots reserved for as many
 def _append(arrays: LabelArrays, partition: int, label_hash: np.uint64, buffer: Bytes, start: int, length: int) -> int:
     """Keeps a label that is not there; returns its offset in the heap, or FULL."""
     segment = arrays.segments[partition]
@@ -85,15 +98,11 @@ def _append(arrays: LabelArrays, partition: int, label_hash: np.uint64, buffer: 
     room = arrays.declared_bytes if declared else arrays.heap_bytes
     if count >= arrays.labels_max or used + length > room:
         return FULL
-    base = partition << arrays.slot_bits
-    if must_double(partition, count + 1, int(np.int64(segment.bits))):
-        double(arrays.slots, base, int(np.int64(segment.bits)), arrays.scratch)
-        segment.bits += 1
-    mask = (1 << int(np.int64(segment.bits))) - 1
-    at = int(np.int64(home(label_hash, segment.bits)))
-    while arrays.slots[base + at] != np.uint64(0):
-        at = (at + 1) & mask
-    arrays.slots[base + at] = slot_of(label_hash, count)
+    make_room(arrays.slots, partition * arrays.slots_max, arrays.segments, partition, arrays.scratch)
+    at = _first_slot(arrays, partition, label_hash)
+    while arrays.slots[at] != np.uint64(0):
+        at += np.uint64(1)
+    arrays.slots[at] = slot_of(label_hash, count)
     offset = used if declared else arrays.declared_bytes + partition * arrays.heap_bytes + used
     copy_bytes(arrays.heap, offset, buffer, start, start + length)
     item = arrays.items[partition * arrays.labels_max + count]
@@ -185,11 +194,10 @@ class LabelStore:
                 f"{partitions} partitions of {heap_bytes} bytes of labels are more than 4 GiB: lower heap_bytes",
             )
         labels_max = max(labels_max, len(texts))
-        slot_bits = bits_for(labels_max)
-        segments = np.zeros(partitions + 1, SEGMENT)
-        segments["bits"] = BITS_MIN
+        slots_max = slots_for(labels_max)
+        segments = np.full(partitions + 1, np.array(EMPTY, SEGMENT))
         self._items = Region(LABEL, (partitions + 1) * labels_max, "labels")
-        self._slots = Region(np.uint64, (partitions + 1) << slot_bits, "the indexes of labels")
+        self._slots = Region(np.uint64, (partitions + 1) * slots_max, "the indexes of labels")
         self._heap = Region(np.uint8, declared_bytes + partitions * heap_bytes, "the bytes of labels")
         self._snapshot = Snapshot("labels", LABEL.descr, partitions)
         self.arrays = LabelArrays(
@@ -197,9 +205,9 @@ class LabelStore:
             slots=self._slots.array,
             segments=segments,
             heap=self._heap.array,
-            scratch=np.zeros(1 << slot_bits, np.uint64),
+            scratch=np.zeros(labels_max, np.uint64),
             labels_max=labels_max,
-            slot_bits=slot_bits,
+            slots_max=slots_max,
             heap_bytes=heap_bytes,
             declared_bytes=declared_bytes,
         )
@@ -220,7 +228,7 @@ class LabelStore:
     def state_bytes(self) -> int:
         """Bytes in use for labels and their indexes."""
         segments = self.arrays.segments
-        indexes = int((8 << segments["bits"].astype(np.int64)).sum())
+        indexes = 8 * int(slots_in_use(segments).sum())
         return int(segments["count"].sum()) * LABEL.itemsize + indexes + int(segments["used"].sum())
 
     def labels(self, partition: int) -> list[bytes]:
@@ -263,12 +271,12 @@ class LabelStore:
         """Forgets the partition's labels and gives their memory back to the system."""
         segment = self.arrays.segments[partition]
         first_item = partition * self.arrays.labels_max
-        first_slot = partition << self.arrays.slot_bits
+        first_slot = partition * self.arrays.slots_max
         first_byte = self.arrays.declared_bytes + partition * self.arrays.heap_bytes
         self._items.clear(first_item, first_item + int(segment["count"]))
-        self._slots.clear(first_slot, first_slot + (1 << int(segment["bits"])))
+        self._slots.clear(first_slot, first_slot + self.arrays.slots_max)
         self._heap.clear(first_byte, first_byte + int(segment["used"]))
-        self.arrays.segments[partition] = (0, BITS_MIN, 0)
+        self.arrays.segments[partition] = EMPTY
 
     def _load(self, partition: int, texts: Sequence[bytes]) -> int:
         lengths = np.frombuffer(np.array([len(text) for text in texts], np.uint32).tobytes(), np.uint32)

@@ -20,10 +20,9 @@ import numpy.typing as npt
 from ringmill.core.jit import kernel
 from ringmill.core.memory import copy_bytes
 from ringmill.engine.index import (
-    double,
     home,
     item_of,
-    must_double,
+    make_room,
     slot_of,
     tag_matches,
 )
@@ -38,13 +37,13 @@ class TableArrays(NamedTuple):
     """What kernels get of a table. `partition` is below `segments.size`; rows are numbered over the whole table."""
 
     rows: npt.NDArray[Any]  # row dtype [partitions * keys_max]
-    slots: npt.NDArray[np.uint64]  # [partitions << slot_bits]
+    slots: npt.NDArray[np.uint64]  # [partitions * slots_max]
     segments: npt.NDArray[Any]  # SEGMENT[partitions]
     heap: Bytes  # [partitions * heap_bytes]
     template: npt.NDArray[Any]  # row dtype [1]: a new key's row
-    scratch: npt.NDArray[np.uint64]  # [1 << slot_bits], for doubling an index
+    scratch: npt.NDArray[np.uint64]  # [keys_max], for doubling an index
     keys_max: int  # rows of a partition
-    slot_bits: int  # log2 of the slots reserved for a partition
+    slots_max: int  # slots reserved for a partition
     heap_bytes: int  # heap reserved for a partition
 
 
@@ -67,16 +66,19 @@ def _same_key(arrays: TableArrays, partition: int, row: int, buffer: Bytes, star
 
 
 @kernel(inline=True)
+def _first_slot(arrays: TableArrays, partition: int, key_hash: np.uint64) -> np.uint64:
+    """Where in `slots` the search for a hash begins."""
+    return np.uint64(partition * arrays.slots_max) + home(key_hash, arrays.segments[np.uint64(partition)])
+
+
+@kernel(inline=True)
 def find(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes, start: int, length: int) -> int:
     """The row of the key buffer[start : start + length], whose xxh64 is key_hash, or MISSING."""
-    bits = arrays.segments[partition].bits
-    base = np.uint64(partition << arrays.slot_bits)
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    at = home(key_hash, bits)
+    at = _first_slot(arrays, partition, key_hash)
     words = pack_key(buffer, start, length)
     row = MISSING
     while True:
-        slot = arrays.slots[base + at]
+        slot = arrays.slots[at]
         if slot == np.uint64(0):
             break
         if tag_matches(slot, key_hash):
@@ -84,13 +86,11 @@ def find(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes
             if _same_key(arrays, partition, candidate, buffer, start, words):
                 row = candidate
                 break
-        at = (at + np.uint64(1)) & mask
+        at += np.uint64(1)
     return row
 
 
-@kernel(
-    boundscheck=False, allocates=False
-)  # counts are compared with the partition's limits, slots are masked by its size
+@kernel(boundscheck=False, allocates=False)  # counts are compared with the limits, and slots reserved for as many
 def insert(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes, start: int, length: int) -> int:
     """Appends a row for a key that is not there, and returns it, or FULL. The row is a copy of the template."""
     segment = arrays.segments[partition]
@@ -98,15 +98,11 @@ def insert(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Byt
     long = length > INLINE_MAX
     if count >= arrays.keys_max or (long and int(np.int64(segment.used)) + length > arrays.heap_bytes):
         return FULL
-    base = partition << arrays.slot_bits
-    if must_double(partition, count + 1, int(np.int64(segment.bits))):
-        double(arrays.slots, base, int(np.int64(segment.bits)), arrays.scratch)
-        segment.bits += 1
-    mask = (1 << int(np.int64(segment.bits))) - 1
-    at = int(np.int64(home(key_hash, segment.bits)))
-    while arrays.slots[base + at] != np.uint64(0):
-        at = (at + 1) & mask
-    arrays.slots[base + at] = slot_of(key_hash, count)
+    make_room(arrays.slots, partition * arrays.slots_max, arrays.segments, partition, arrays.scratch)
+    at = _first_slot(arrays, partition, key_hash)
+    while arrays.slots[at] != np.uint64(0):
+        at += np.uint64(1)
+    arrays.slots[at] = slot_of(key_hash, count)
     row = partition * arrays.keys_max + count
     arrays.rows[row] = arrays.template[0]
     new = arrays.rows[row]
@@ -139,12 +135,10 @@ def remove_newest(arrays: TableArrays, partition: int, key_hash: np.uint64) -> N
     """
     segment = arrays.segments[partition]
     newest = int(np.int64(segment.count)) - 1
-    base = partition << arrays.slot_bits
-    mask = (1 << int(np.int64(segment.bits))) - 1
-    at = int(np.int64(home(key_hash, segment.bits)))
-    while item_of(arrays.slots[base + at]) != newest:
-        at = (at + 1) & mask
-    arrays.slots[base + at] = np.uint64(0)
+    at = _first_slot(arrays, partition, key_hash)
+    while item_of(arrays.slots[at]) != newest:
+        at += np.uint64(1)
+    arrays.slots[at] = np.uint64(0)
     length = key_length(arrays.rows[partition * arrays.keys_max + newest].key2)
     if length > INLINE_MAX:
         segment.used -= np.uint64(length)
@@ -152,26 +146,25 @@ def remove_newest(arrays: TableArrays, partition: int, key_hash: np.uint64) -> N
 
 
 @kernel(inline=True)
-def prefetch_index(arrays: TableArrays, partition: int, key_hash: np.uint64) -> None:
-    """Fetches the index line where the search for the hash will begin. First pass over a block."""
-    at = home(key_hash, arrays.segments[np.uint64(partition)].bits)
-    prefetch(arrays.slots, (partition << arrays.slot_bits) + int(np.int64(at)), 0)
+def prefetch_index(arrays: TableArrays, partition: int, key_hash: np.uint64) -> int:
+    """Fetches the index line where the search for the hash begins, and returns that slot. First pass over a block."""
+    at = int(np.int64(_first_slot(arrays, partition, key_hash)))
+    prefetch(arrays.slots, at, 0)
+    return at
 
 
 @kernel(inline=True)
-def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, row_bytes: int) -> int:
+def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, first_slot: int, row_bytes: int) -> int:
     """Fetches the row that the hash probably leads to, and returns it, or MISSING. Second pass over a block.
 
-    row_bytes: the row's size. 32 bits of the hash agree; whether the row is the key's, `is_row_of` tells.
+    first_slot: from `prefetch_index`, with no insertion since. row_bytes: the row's size. 32 bits of the hash agree;
+    whether the row is the key's, `is_row_of` tells.
     """
-    bits = arrays.segments[np.uint64(partition)].bits
-    base = np.uint64(partition << arrays.slot_bits)
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    at = home(key_hash, bits)
-    slot = arrays.slots[base + at]
+    at = np.uint64(first_slot)
+    slot = arrays.slots[at]
     while slot != np.uint64(0) and not tag_matches(slot, key_hash):
-        at = (at + np.uint64(1)) & mask
-        slot = arrays.slots[base + at]
+        at += np.uint64(1)
+        slot = arrays.slots[at]
     row = MISSING
     if slot != np.uint64(0):
         row = partition * arrays.keys_max + item_of(slot)

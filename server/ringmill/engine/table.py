@@ -6,7 +6,7 @@
 
 Each partition has a fixed stride in each array (`engine/region.py`), so exporting or dropping it touches nothing else,
 and whether it is full depends on it alone: two copies of a partition refuse the same key. Only an index is ever
-rehashed, a partition's own, when it doubles. Kernels work on `Table.arrays` (`engine/lookup.py`).
+rehashed, a partition's own, a few slots with each new key. Kernels work on `Table.arrays` (`engine/lookup.py`).
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import PARTITIONS, xxh64, xxh64_range
 from ringmill.core.jit import compile_kernel, kernel
 from ringmill.core.memory import Bytes, load64
-from ringmill.engine.index import BITS_MIN, SEGMENT, bits_for
+from ringmill.engine.index import EMPTY, HEAP_BYTES_MAX, SEGMENT, slots_for, slots_in_use
 from ringmill.engine.keys import HEADER_BYTES, INLINE_MAX, KEY_BYTES_MAX, key_length
 from ringmill.engine.lookup import (
     FULL,
@@ -29,6 +29,7 @@ from ringmill.engine.lookup import (
     find,
     find_or_insert,
     insert,
+    is_row_of,
     prefetch_index,
     prefetch_row,
     remove_newest,
@@ -46,6 +47,7 @@ __all__ = [
     "find",
     "find_or_insert",
     "insert",
+    "is_row_of",
     "prefetch_index",
     "prefetch_row",
     "remove_newest",
@@ -117,14 +119,15 @@ class Table:
     ) -> None:
         if not 1 <= keys_max <= KEYS_MAX:
             raise RingmillError(Code.INVALID_ARGUMENT, f"keys_max={keys_max}: a partition holds 1 to {KEYS_MAX} keys")
-        slot_bits = bits_for(keys_max)
-        segments = np.zeros(partitions, SEGMENT)
-        segments["bits"] = BITS_MIN
+        if not 0 <= heap_bytes <= HEAP_BYTES_MAX:
+            raise RingmillError(Code.INVALID_ARGUMENT, f"heap_bytes={heap_bytes}: a partition has less than 4 GiB")
+        slots_max = slots_for(keys_max)
+        segments = np.full(partitions, np.array(EMPTY, SEGMENT))
         self._rows = Region(row, partitions * keys_max, "the rows of a state table")
-        self._slots = Region(np.uint64, partitions << slot_bits, "the indexes of a state table")
+        self._slots = Region(np.uint64, partitions * slots_max, "the indexes of a state table")
         self._heap = Region(np.uint8, partitions * heap_bytes, "the long keys of a state table")
         # Commits each partition's first pages now: else the first batch would fault 2,000 times, which took 6 ms.
-        self._slots.array[:: 1 << slot_bits] = 0
+        self._slots.array[::slots_max] = 0
         self._rows.array["time_us"][::keys_max] = 0
         self._snapshot = Snapshot("state", row.descr, partitions)
         self.arrays = TableArrays(
@@ -133,9 +136,9 @@ class Table:
             segments=segments,
             heap=self._heap.array,
             template=template,
-            scratch=np.zeros(1 << slot_bits, np.uint64),
+            scratch=np.zeros(keys_max, np.uint64),
             keys_max=keys_max,
-            slot_bits=slot_bits,
+            slots_max=slots_max,
             heap_bytes=heap_bytes,
         )
 
@@ -179,7 +182,7 @@ class Table:
         """Bytes in use for rows, indexes and long keys."""
         segments = self.arrays.segments
         rows = self.count * self.arrays.rows.itemsize
-        return rows + int((8 << segments["bits"].astype(np.int64)).sum()) + int(segments["used"].sum())
+        return rows + 8 * int(slots_in_use(segments).sum()) + int(segments["used"].sum())
 
     def keys(self, partition: int) -> list[bytes]:
         """The partition's keys in the order of their insertion."""
@@ -230,12 +233,12 @@ class Table:
         """Forgets the partition's keys and gives their memory back to the system."""
         segment = self.arrays.segments[partition]
         first_row = partition * self.arrays.keys_max
-        first_slot = partition << self.arrays.slot_bits
+        first_slot = partition * self.arrays.slots_max
         first_byte = partition * self.arrays.heap_bytes
         self._rows.clear(first_row, first_row + int(segment["count"]))
-        self._slots.clear(first_slot, first_slot + (1 << int(segment["bits"])))
+        self._slots.clear(first_slot, first_slot + self.arrays.slots_max)
         self._heap.clear(first_byte, first_byte + int(segment["used"]))
-        self.arrays.segments[partition] = (0, BITS_MIN, 0)
+        self.arrays.segments[partition] = EMPTY
 
     def _rows_of(self, partition: int) -> npt.NDArray[Any]:
         first = partition * self.arrays.keys_max
