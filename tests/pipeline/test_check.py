@@ -100,7 +100,7 @@ def f(state: S, event: E) -> float:
     [
         ("y: list  # here", "is a float, float | None, int, bool or Label"),
         ("y: int | None  # here", "is a float, float | None, int, bool or Label"),
-        ("y: float = 'a'  # here", "declare it k: Input"),
+        ("y: float = 'a'  # here", "'a' is not a float"),
         ("y: int = 1.5  # here", "1.5 is not an int"),
         ("y: float = 1.0\n    z: float  # here", "move z up or give it a default"),
         ("y: int = 1\n    z: bool  # here", "move z up or give it a default"),
