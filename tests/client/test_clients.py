@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from ringmill.client import Client, ClientError, Code, ProcessError, Reason, RejectedError
@@ -161,6 +162,9 @@ def test_frames_with_wrong_columns_are_refused(server: Any, connect: Connect) ->
         client.process_frame(frame, key="tial")
     with pytest.raises(ValueError, match="double"):
         client.process_frame(frame, key="tail")
+    with pytest.raises(TypeError, match="pandas or polars DataFrame is wanted, not Table"):
+        client.process_frame(pa.table({"tail": ["N1"], "delay": [1.0]}), key="tail")
+    assert server.seen == {}  # nothing was applied that the caller would then send again
 
 
 @pytest.mark.parametrize(

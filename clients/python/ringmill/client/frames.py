@@ -12,29 +12,32 @@ def frame_fields(
     """Picks keys, times and fields out of a frame. A field that `mapping` does not name is taken from the column of
     the same name, where there is one.
 
-    Raises KeyError for a column that the frame does not have.
+    Raises, before anything is sent, KeyError for a column that the frame does not have, ValueError for one that is
+    named like an output, and TypeError for what is neither a pandas nor a polars frame.
     """
+    _library_of(frame)
     columns = list(frame.columns)
     for wanted in (key, *([time] if time else []), *mapping.values()):
         if wanted not in columns:
             raise KeyError(f"the frame has no column {wanted!r}; its columns are {columns}")
+    taken = [name for name in (*schema.output, "rejection") if name in columns]
+    if taken:
+        raise ValueError(f"the frame has columns named like outputs: {taken}; rename or drop them first")
     own = {field.name: field.name for field in schema.fields if field.name in columns}
     fields = {field: frame[column] for field, column in {**own, **mapping}.items()}
     return frame[key], frame[time] if time else None, fields
 
 
 def joined_frame(frame: Any, result: Result) -> Any:
-    """The frame with a column more for each output, and `rejection`, which is empty for applied events.
-
-    Raises ValueError when the frame has such a column already, and TypeError for what is neither pandas nor polars.
-    """
+    """The frame with a column more for each output, and `rejection`, which is empty for applied events."""
     columns = result.to_dict()
-    taken = [name for name in columns if name in list(frame.columns)]
-    if taken:
-        raise ValueError(f"the frame has columns named like outputs: {taken}; rename or drop them first")
-    library = type(frame).__module__.partition(".")[0]
-    if library == "pandas":
+    if _library_of(frame) == "pandas":
         return frame.assign(**columns)
-    if library == "polars":
-        return frame.with_columns([polars_series(name, column) for name, column in columns.items()])
-    raise TypeError(f"a pandas or polars DataFrame is wanted, not {type(frame).__name__}")
+    return frame.with_columns([polars_series(name, column) for name, column in columns.items()])
+
+
+def _library_of(frame: Any) -> str:
+    library = type(frame).__module__.partition(".")[0]
+    if library not in ("pandas", "polars") or type(frame).__name__ == "LazyFrame":
+        raise TypeError(f"a pandas or polars DataFrame is wanted, not {type(frame).__name__}")
+    return library

@@ -12,6 +12,7 @@ from ringmill.cli import console
 from ringmill.cli.feed.mapping import Mapping, arrow_types, fields_of, keys_of, times_of
 from ringmill.cli.feed.tables import FileSink, Source, open_sink
 from ringmill.cli.progress import progress
+from ringmill.client.codec import load_codec
 from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def stream(client: "Client", source: Source, mapping: Mapping, out: Path | None,
 
 def _stream(client: "Client", source: Source, mapping: Mapping, sink: FileSink | None, name: str) -> Summary:
     summary = Summary()
+    load_codec()  # the first use on a machine compiles for seconds, which are no part of the rate
     with progress(name, source.total) as advance:
         for piece in source.pieces(mapping.columns, arrow_types(mapping, client.schema)):
             keys, times = keys_of(mapping, piece), times_of(mapping, piece)
