@@ -32,14 +32,24 @@ _config: Any = numba_config  # its settings are made at run time, so no type che
 def private_cache_root() -> Path:
     """The folder of compiled code, created for its owner alone; refused when somebody else could write there."""
     base = os.environ.get("RINGMILL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    root = Path(base) / "ringmill" / "kernels"
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = root.stat()
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise RingmillError(
-            Code.FAILED_PRECONDITION,
-            f"{root} could be written by another user and holds machine code: chmod 700 it, or set RINGMILL_CACHE_DIR",
-        )
+    parent = Path(base) / "ringmill"
+    root = parent / "kernels"
+    for folder in (parent, root):  # who may write the parent may put another folder in the place of ours
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise RingmillError(
+                Code.FAILED_PRECONDITION,
+                f"cannot make {folder}, for machine code ({error.strerror}): set RINGMILL_CACHE_DIR to a folder of "
+                "yours",
+            ) from None
+        found = folder.stat()
+        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise RingmillError(
+                Code.FAILED_PRECONDITION,
+                f"{folder} could be written by another user, and is for machine code: chmod 700 it, or set "
+                "RINGMILL_CACHE_DIR",
+            )
     return root
 
 

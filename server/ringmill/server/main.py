@@ -98,6 +98,7 @@ class Worker:
         self._address = ""
         self._link: Link | None = None
         self._ready = False
+        self._draining = False
         self._failure: RingmillError | None = None
 
     def run(self) -> int:
@@ -172,7 +173,7 @@ class Worker:
         self._announce()
 
     def _announce(self) -> None:
-        if self._ready:
+        if self._ready or self._draining:  # views go on while the worker drains: it must not be ready again
             return
         self._ready = True
         for name in ("", SERVICE):
@@ -204,10 +205,10 @@ class Worker:
 
     def _drain(self) -> None:
         """Takes no new work, finishes what is in flight, and stops; a second signal stops at once."""
-        if not self._ready:
+        if not self._ready or self._draining:
             self._loop.stop()
             return
-        self._ready = False
+        self._draining = True
         for name in ("", SERVICE):
             self._health.set_serving(name, False)
         self._loop.call_later(self._config.drain_s, self._loop.stop)

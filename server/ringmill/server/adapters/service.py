@@ -13,8 +13,8 @@ from ringmill.core.jit import compile_kernel
 from ringmill.core.memory import Bytes
 from ringmill.server.lane import Clock, Lane
 from ringmill.transport.api import OK, Accept, Status, Stream
-from ringmill.transport.unary import unary
-from ringmill.v1.processing_pb2 import DESCRIPTOR, DescribePipelineRequest, ProcessRequest
+from ringmill.transport.unary import unary, unary_message
+from ringmill.v1.processing_pb2 import DESCRIPTOR, DescribePipelineRequest, DescribePipelineResponse, ProcessRequest
 
 SERVICE = DESCRIPTOR.services_by_name["ProcessingService"].full_name
 _EVENTS = ProcessRequest.DESCRIPTOR.fields_by_name["events"].number
@@ -36,7 +36,7 @@ class ProcessingService:
         routes: dict[str, Accept] = {
             f"/{SERVICE}/Process": self._accept,
             f"/{SERVICE}/ProcessBatch": unary(self._process_batch),
-            f"/{SERVICE}/DescribePipeline": unary(self._describe),
+            f"/{SERVICE}/DescribePipeline": unary_message(DescribePipelineRequest, self._describe),
         }
         return routes | {f"/{SERVICE}/{method}": unary(partial(_unserved, method)) for method in _NOT_YET}
 
@@ -63,9 +63,8 @@ class ProcessingService:
     def _process_batch(self, message: bytes) -> bytes:
         return self.handle(message, Agreement(self._limits))
 
-    def _describe(self, message: bytes) -> bytes:
-        request = DescribePipelineRequest.FromString(message)
-        return find(request.pipeline, self._catalogue).description.SerializeToString()
+    def _describe(self, request: DescribePipelineRequest) -> DescribePipelineResponse:
+        return find(request.pipeline, self._catalogue).description
 
 
 class _ProcessStream:
