@@ -90,3 +90,9 @@ def test_the_stream_is_described_once() -> None:
 def test_metadata_may_be_bytes() -> None:
     assert first_of([("a", "1"), ("b", b"2"), ("b", "3")], "b") == "2"
     assert first_of([], "b") == ""
+
+
+@pytest.mark.parametrize("name", ["z" * 100_000, "ticks"])
+def test_a_status_quotes_little_of_what_the_client_wrote(name: str) -> None:
+    head = ProcessRequest(pipeline=name, options=ProcessOptions(version="9" * 100_000))
+    assert len(refusal(agreement(), head)[1]) < 1000

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from numba import types
 
 from ringmill.core.errors import RingmillError
-from ringmill.core.jit import private_cache_root
+from ringmill.core.jit import compile_kernel, kernel, private_cache_root
 
 
 def test_made_for_the_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +32,18 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RINGMILL_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(RingmillError, match="set RINGMILL_CACHE_DIR to a folder of yours"):
         private_cache_root()
+
+
+def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
+    def declared(value: int) -> int:
+        return value + 1
+
+    signature = types.int64(types.int64)
+    compile_kernel(kernel(folder=tmp_path)(declared), [signature])
+    (index,) = tmp_path.rglob("*.nbi")
+    index.write_bytes(index.read_bytes()[:-9])
+    with pytest.raises(RingmillError, match="remove that folder"):
+        compile_kernel(kernel(folder=tmp_path)(declared), [signature])
+    index.write_bytes(b"")
+    with pytest.raises(RingmillError, match="is damaged"):
+        compile_kernel(kernel(folder=tmp_path)(declared), [signature])

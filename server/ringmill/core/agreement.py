@@ -23,6 +23,9 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 TWIN_PREFIX = "ringmill-"
 
+QUOTED_MAX = 200
+"""Characters of a client's own text in a status: a longer one would not fit the trailers, and the code be lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -97,7 +100,7 @@ class Agreement:
         if options.version and not version_matches(options.version, served.description.version):
             raise RingmillError(
                 Code.FAILED_PRECONDITION,
-                f"{served.name} is served as version {served.description.version}, not {options.version}",
+                f"{served.name} is served as version {served.description.version}, not {options.version:.{QUOTED_MAX}}",
             )
         return served
 
@@ -122,7 +125,9 @@ def options_of(metadata: Metadata) -> ProcessOptions:
         try:
             setattr(options, field, _TWINS.get(field, str)(text))
         except (KeyError, ValueError):
-            raise RingmillError(Code.INVALID_ARGUMENT, f"metadata {name}: {text!r} is no value for it") from None
+            raise RingmillError(
+                Code.INVALID_ARGUMENT, f"metadata {name}: {text!r:.{QUOTED_MAX}} is no value for it"
+            ) from None
     return options
 
 
@@ -150,7 +155,7 @@ def find(name: str, catalogue: Mapping[str, Served]) -> Served:
     served = catalogue.get(name)
     if served is None:
         names = ", ".join(sorted(catalogue)) or "none"
-        raise RingmillError(Code.NOT_FOUND, f"no pipeline {name!r} is served; there is: {names}")
+        raise RingmillError(Code.NOT_FOUND, f"no pipeline {name!r:.{QUOTED_MAX}} is served; there is: {names}")
     return served
 
 

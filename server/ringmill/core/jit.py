@@ -7,6 +7,7 @@ the user, because it holds machine code.
 
 import hashlib
 import os
+import pickle
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -111,12 +112,20 @@ def kernel_part(function: Callable[P, R], boundscheck: bool = True) -> Callable[
 
 
 def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> None:
-    """Compiles a kernel, or loads it from the cache, for exactly these signatures, and refuses any other."""
+    """Compiles a kernel, or loads it from the cache, for exactly these signatures, and refuses any other.
+
+    Raises RingmillError DATA_LOSS for a damaged cache.
+    """
     dispatcher = cast(Any, function)
     dispatcher.disable_compile(False)
     for signature in signatures:
         if signature.args not in dispatcher.overloads:
-            dispatcher.compile(signature)
+            try:
+                dispatcher.compile(signature)
+            except (EOFError, pickle.UnpicklingError) as error:  # a file that a crash of the machine cut off
+                raise RingmillError(
+                    Code.DATA_LOSS, f"compiled code in {private_cache_root()} is damaged ({error}): remove that folder"
+                ) from error
     dispatcher.disable_compile()
 
 
