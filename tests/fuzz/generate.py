@@ -163,8 +163,8 @@ class Generator:
         if kind == 1:  # tags of 33 and 35 bits, of 5 and 6 bytes
             tag = number << 3 | VARINT | self._random.choice((0, 1 << 31, 1 << 32, 1 << 34))
             return varint(tag, self._below(3)) + b"\x01"
-        if kind == 2:
-            return varint(number << 3 | DELIMITED) + varint(1, 3 + self._below(3)) + b"x"
+        if kind == 2:  # lengths of up to 6 bytes, and one past the end
+            return varint(number << 3 | DELIMITED) + varint(1 + self._below(2), self._below(6)) + b"x"
         if kind == 3:
             levels = 98 + self._below(4)
             return self._tag(number, GROUP) * levels + self._tag(number, GROUP_END) * levels
@@ -207,7 +207,7 @@ class Generator:
         return self._delimited(4, b"".join(fields))
 
     def _official_event(self) -> bytes:
-        long = "l" * (1024 + self._below(2)) if self._random.random() < 0.05 else "red"
+        long = "l" * (1024 + self._below(2)) if self._random.random() < 0.2 else "red"
         event = Event(
             key=f"device-{self._below(1000)}" if self._random.random() < 0.95 else KEY_OF_PARTITION_0,
             time_us=1_700_000_000_000_000 + self._below(1000),

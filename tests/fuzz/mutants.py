@@ -162,7 +162,7 @@ MUTANTS = (
     _in_both("reserved only if last", "reserved |=", "reserved ="),
     # The rules of events
     _mutant("a key of 1025 bytes", "codec/layout.py", "KEY_BYTES_MAX = 1024", "KEY_BYTES_MAX = 1025", "decode1"),
-    _mutant("a label of 1025 bytes", "codec/layout.py", "LABEL_BYTES_MAX = 1024", "LABEL_BYTES_MAX = 1025", "decode1"),
+    _mutant("a label of 1025 bytes", "codec/layout.py", "LABEL_BYTES_MAX = 1024", "LABEL_BYTES_MAX = 1025", "decode2"),
     _mutant("the year 10000", "codec/layout.py", "799_999_999", "800_000_000", "decode1"),
     _mutant("no time where it is used", "codec/decoder.py", "1 if rules.uses_time else 0", "0"),
     _mutant("NaN as it came", "codec/decoder.py", "            value = np.nan\n", "", "decode2"),
@@ -191,8 +191,10 @@ MUTANTS = (
         "integers[count, column] = 0",
         "decode2",
     ),
-    _mutant("a missing label not cleared", "codec/decoder.py", "_clear_label(labels, count, column)", "pass"),
-    _mutant("the empty label hashed", "codec/decoder.py", " if stop > position else np.uint64(0)", ""),
+    _mutant(
+        "a missing label not cleared", "codec/decoder.py", "_clear_label(labels, count, column)", "pass", "decode2"
+    ),
+    _mutant("the empty label hashed", "codec/decoder.py", " if stop > position else np.uint64(0)", "", "decode2"),
     _mutant(
         "a second run replaces the first",
         "codec/decoder.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_100_000_requests() -> None:
+def test_100_000_messages_of_each_codec() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--cases", "100000", "--seed", "7"],
         cwd=ROOT,
@@ -16,4 +16,5 @@ def test_100_000_requests() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    assert "100,000 cases" in run.stdout
+    assert "server: 100,000 cases" in run.stdout
+    assert "client: 100,000 cases" in run.stdout
