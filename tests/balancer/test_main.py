@@ -209,7 +209,13 @@ def test_a_day_in_the_life_of_a_balancer(balancer: Balancer) -> None:
     assert times(talk.ask(batch(0))) == [-33 if gone else number for number, gone in enumerate(lost)]
     assert True in lost
 
-    balancer.join("b", incarnation=2).until(3)
+    assert balancer.health() == health_pb2.HealthCheckResponse.SERVING, "one worker still answers"
+    balancer.workers[0].kill()
+    assert balancer.health() == health_pb2.HealthCheckResponse.NOT_SERVING, "nobody does"
+
+    balancer.join("a", incarnation=2)
+    balancer.join("b", incarnation=2).until(5)
+    assert balancer.health() == health_pb2.HealthCheckResponse.SERVING
     assert times(talk.ask(batch(0))) == list(range(20))
     talk.say(None)
     assert list(talk.call) == []

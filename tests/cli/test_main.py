@@ -86,8 +86,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert got.stdout.rstrip().endswith("set()")
 
 
-def test_version_names_what_machine_code_depends_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["version"]) == 0
+@pytest.mark.parametrize("words", ["version", "--version"])
+def test_version_names_what_machine_code_depends_on(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([words]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("ringmill 0.")
     assert "numba" in shown

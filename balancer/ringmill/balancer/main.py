@@ -93,10 +93,12 @@ class Balancer:
         return reflection_routes([PROCESSING, ADMIN]) if self._config.reflection else {}
 
     def _serve(self) -> None:
+        """Tells probes whether anybody is there to answer: a proxy then sends callers elsewhere."""
         if self._stopping:
             return
+        alive = any(member.alive for member in self._hub.membership.view.members)
         for service in _SERVICES:
-            self._health.set_serving(service, True)
+            self._health.set_serving(service, alive)
 
     def _tick(self) -> None:
         self._hub.tick()

@@ -35,8 +35,17 @@ app.command("balancer")(serve.balancer)
 app.command("version")(version.version)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        version.version()
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the versions and leave.", callback=_tell_version, is_eager=True)
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     if debug:
