@@ -129,6 +129,10 @@ class Link:
             response = self._lanes[pipeline].handle(buffer, start, stop, arrived_ns)
         except RingmillError as error:
             self._results.append(failed_result(part, error))
+        except Exception:  # a defect of ours: it must end this batch's stream, and not the link of all others
+            logger.exception("a part failed")
+            error = RingmillError(Code.INTERNAL, "the worker failed on this batch; its log has the reason")
+            self._results.append(failed_result(part, error))
         else:
             self._results += (result_prefix(part, len(response)), response)
         if self._stream is not None and not self._stream.writing:
