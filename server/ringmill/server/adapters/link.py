@@ -19,6 +19,8 @@ from ringmill.transport.api import Channel, Loop, Status, Stream
 JOIN = "/ringmill.internal.v1.LinkService/Join"
 _FATAL = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.ALREADY_EXISTS, Code.PERMISSION_DENIED})
 
+_DEFECT = RingmillError(Code.INTERNAL, "the worker failed on this batch; its log has the reason")
+
 logger = logging.getLogger("ringmill.worker")
 
 
@@ -131,8 +133,7 @@ class Link:
             self._results.append(failed_result(part, error))
         except Exception:  # a defect of ours: it must end this batch's stream, and not the link of all others
             logger.exception("a part failed")
-            error = RingmillError(Code.INTERNAL, "the worker failed on this batch; its log has the reason")
-            self._results.append(failed_result(part, error))
+            self._results.append(failed_result(part, _DEFECT))
         else:
             self._results += (result_prefix(part, len(response)), response)
         if self._stream is not None and not self._stream.writing:
