@@ -61,8 +61,11 @@ def bits_for(items_max: int) -> int:
 
 
 def slots_for(items_max: int) -> int:
-    """The slots to reserve for such a partition: also where all items have the last home, a free one is behind them."""
-    return (1 << bits_for(items_max)) + items_max + 1
+    """The slots to reserve for such a partition: also where all items have the last home, a free one is behind them.
+
+    An odd number, so that partitions' indexes do not all begin in the same sets of the cache.
+    """
+    return (1 << bits_for(items_max)) + items_max + 1 | 1
 
 
 def slots_in_use(segments: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -36,13 +36,14 @@ PREFETCH_BLOCK = 32
 class TableArrays(NamedTuple):
     """What kernels get of a table. `partition` is below `segments.size`; rows are numbered over the whole table."""
 
-    rows: npt.NDArray[Any]  # row dtype [partitions * keys_max]
+    rows: npt.NDArray[Any]  # row dtype [partitions * rows_max]
     slots: npt.NDArray[np.uint64]  # [partitions * slots_max]
     segments: npt.NDArray[Any]  # SEGMENT[partitions]
     heap: Bytes  # [partitions * heap_bytes]
     template: npt.NDArray[Any]  # row dtype [1]: a new key's row
     scratch: npt.NDArray[np.uint64]  # [keys_max], for doubling an index
-    keys_max: int  # rows of a partition
+    keys_max: int  # keys that a partition may hold
+    rows_max: int  # rows reserved for a partition
     slots_max: int  # slots reserved for a partition
     heap_bytes: int  # heap reserved for a partition
 
@@ -82,7 +83,7 @@ def find(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Bytes
         if slot == np.uint64(0):
             break
         if tag_matches(slot, key_hash):
-            candidate = partition * arrays.keys_max + item_of(slot)
+            candidate = partition * arrays.rows_max + item_of(slot)
             if _same_key(arrays, partition, candidate, buffer, start, words):
                 row = candidate
                 break
@@ -103,7 +104,7 @@ def insert(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Byt
     while arrays.slots[at] != np.uint64(0):
         at += np.uint64(1)
     arrays.slots[at] = slot_of(key_hash, count)
-    row = partition * arrays.keys_max + count
+    row = partition * arrays.rows_max + count
     arrays.rows[row] = arrays.template[0]
     new = arrays.rows[row]
     new.key0, new.key1, new.key2 = pack_key(buffer, start, length)
@@ -139,7 +140,7 @@ def remove_newest(arrays: TableArrays, partition: int, key_hash: np.uint64) -> N
     while item_of(arrays.slots[at]) != newest:
         at += np.uint64(1)
     arrays.slots[at] = np.uint64(0)
-    length = key_length(arrays.rows[partition * arrays.keys_max + newest].key2)
+    length = key_length(arrays.rows[partition * arrays.rows_max + newest].key2)
     if length > INLINE_MAX:
         segment.used -= np.uint64(length)
     segment.count -= 1
@@ -167,7 +168,7 @@ def prefetch_row(arrays: TableArrays, partition: int, key_hash: np.uint64, first
         slot = arrays.slots[at]
     row = MISSING
     if slot != np.uint64(0):
-        row = partition * arrays.keys_max + item_of(slot)
+        row = partition * arrays.rows_max + item_of(slot)
         for offset in range(0, row_bytes, 64):
             prefetch(arrays.rows, row, offset)
     return row
