@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "server" / "ringmill" / "core"
-CASES = 30_000
+CASES = 100_000
 _FOUND = re.compile(r"^(?:server|client): case (\d+), seed \d+: (.*)", re.MULTILINE)
 
 
