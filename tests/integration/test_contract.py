@@ -198,15 +198,17 @@ def test_a_batch_that_is_too_large_says_the_limit(stub: ProcessingServiceStub) -
 
 
 def test_one_batch_without_a_stream(stub: ProcessingServiceStub) -> None:
-    got = stub.ProcessBatch(
-        ProcessBatchRequest(pipeline="readings", sequence=7, events=[event("unary", 3.0)]), timeout=20
-    )
+    batch = ProcessBatchRequest(pipeline="readings", sequence=7, events=[event("unary", 3.0)])
+    got = stub.ProcessBatch(batch, timeout=20)
     assert got.sequence == 7
     assert got.outcomes[0].values[0] == 3.0
     assert got.stream.version == "2.1.0"
     with pytest.raises(grpc.RpcError) as caught:
         stub.ProcessBatch(ProcessBatchRequest(pipeline="nothing"), timeout=20)
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ProcessBatch(batch, timeout=20, metadata=[("ringmill-version", "3")])
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION, "options may come as metadata"
 
 
 def test_describe(stub: ProcessingServiceStub) -> None:

@@ -5,14 +5,14 @@ from functools import partial
 
 import numpy as np
 
-from ringmill.core.agreement import Agreement, Served, StreamLimits, find, first_of, parse_head
+from ringmill.core.agreement import Agreement, Metadata, Served, StreamLimits, find, first_of, parse_head
 from ringmill.core.codec.fields import SPLIT_FIELDS, split_fields
 from ringmill.core.columns import RANGE
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.jit import compile_kernel
 from ringmill.core.memory import Bytes
 from ringmill.server.lane import Clock, Lane
-from ringmill.transport.api import OK, Accept, Status, Stream
+from ringmill.transport.api import OK, Accept, Status, Stream, StreamHandler
 from ringmill.transport.unary import unary, unary_message
 from ringmill.v1.processing_pb2 import DESCRIPTOR, DescribePipelineRequest, DescribePipelineResponse, ProcessRequest
 
@@ -35,7 +35,7 @@ class ProcessingService:
         """The methods by full name."""
         routes: dict[str, Accept] = {
             f"/{SERVICE}/Process": self._accept,
-            f"/{SERVICE}/ProcessBatch": unary(self._process_batch),
+            f"/{SERVICE}/ProcessBatch": self._accept_batch,
             f"/{SERVICE}/DescribePipeline": unary_message(DescribePipelineRequest, self._describe),
         }
         return routes | {f"/{SERVICE}/{method}": unary(partial(_unserved, method)) for method in _NOT_YET}
@@ -60,8 +60,11 @@ class ProcessingService:
         response = lane.handle(buffer, 0, len(message), arrived_ns, check, traceparent)
         return response + agreement.first_response_fields()
 
-    def _process_batch(self, message: bytes) -> bytes:
-        return self.handle(message, Agreement(self._limits))
+    def _accept_batch(self, stream: Stream) -> StreamHandler:
+        return unary(partial(self._process_batch, stream.metadata))(stream)
+
+    def _process_batch(self, metadata: Metadata, message: bytes) -> bytes:
+        return self.handle(message, Agreement(self._limits, metadata), first_of(metadata, "traceparent"))
 
     def _describe(self, request: DescribePipelineRequest) -> DescribePipelineResponse:
         return find(request.pipeline, self._catalogue).description
