@@ -1,7 +1,7 @@
 """Frames of a link: many parts, or many answers to parts, in one message (`internal/v1/link.proto`).
 
-A frame is valid Protobuf, but its large payloads are neither copied into objects nor parsed twice: reading one gives
-the byte ranges of the payloads, and writing one is joining chunks.
+A frame is valid Protobuf, but its large payloads are neither copied into objects nor parsed twice: a worker reads the
+byte ranges of the requests, and either side writes a frame by joining chunks.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ from ringmill.core.memory import MESSAGE, SCRATCH, Bytes
 from ringmill.core.wire import DELIMITED, DEPTH_MAX, VARINT, append, read_length, read_tag, read_varint, skip_field
 from ringmill.internal.v1.link_pb2 import JoinRequest, JoinResponse, Part, PartResult
 
-ENTRY = np.dtype([("id", "u8"), ("number", "u4"), ("start", "u4"), ("stop", "u4")], align=True)
-"""One part or answer: its id, its pipeline or status code, and the byte range of its payload."""
+ENTRY = np.dtype([("id", "u8"), ("pipeline", "u4"), ("start", "u4"), ("stop", "u4")], align=True)
+"""One part: its id, its pipeline, and the byte range of its request."""
 
 Entry = tuple[int, int, int, int]
-"""(id, pipeline or code, start, stop)."""
+"""(id, pipeline, start, stop)."""
 
 _READ = types.UniTuple(types.int64, 2)(
     MESSAGE, *[types.int64] * 4, types.Array(numba.from_dtype(ENTRY), 1, "C"), SCRATCH
@@ -30,16 +30,16 @@ _READ = types.UniTuple(types.int64, 2)(
 
 
 @kernel(allocates=False)
-def read_entries(
+def read_parts(
     buffer: Bytes,
-    entry_field: int,
+    parts_field: int,
     id_field: int,
-    number_field: int,
-    payload_field: int,
+    pipeline_field: int,
+    request_field: int,
     entries: npt.NDArray[Any],
     rest: Bytes,
 ) -> tuple[int, int]:
-    """Reads a frame's entries, and copies every other field into `rest`: again a message.
+    """Reads a frame's parts, and copies every other field into `rest`: again a message.
 
     Returns (count, length of rest); count is MALFORMED or TOO_MANY (more than the rows of `entries`) on failure.
     """
@@ -52,7 +52,7 @@ def read_entries(
         tag, position = read_tag(buffer, position, size)
         if position < 0:
             return MALFORMED, 0
-        if tag != entry_field << 3 | DELIMITED:
+        if tag != parts_field << 3 | DELIMITED:
             position = skip_field(buffer, position, size, tag, DEPTH_MAX)
             if position < 0:
                 return MALFORMED, 0
@@ -65,7 +65,7 @@ def read_entries(
             return TOO_MANY, 0
         entry = entries[count]
         entry.id = np.uint64(0)
-        entry.number = np.uint32(0)
+        entry.pipeline = np.uint32(0)
         entry.start = np.uint32(position)
         entry.stop = np.uint32(position)
         count += 1
@@ -73,7 +73,7 @@ def read_entries(
             tag, inner = read_tag(buffer, inner, position)
             if inner < 0:
                 return MALFORMED, 0
-            if tag == payload_field << 3 | DELIMITED:
+            if tag == request_field << 3 | DELIMITED:
                 start, inner = read_length(buffer, inner, position)
                 if inner < 0:
                     return MALFORMED, 0
@@ -84,11 +84,11 @@ def read_entries(
                 if inner < 0:
                     return MALFORMED, 0
                 entry.id = value
-            elif tag == number_field << 3 | VARINT:
+            elif tag == pipeline_field << 3 | VARINT:
                 value, inner = read_varint(buffer, inner, position)
                 if inner < 0:
                     return MALFORMED, 0
-                entry.number = np.uint32(value)
+                entry.pipeline = np.uint32(value)
             else:
                 inner = skip_field(buffer, inner, position, tag, DEPTH_MAX)
                 if inner < 0:
@@ -96,28 +96,22 @@ def read_entries(
     return count, rest_length
 
 
-class FrameReader:
-    """Reads the frames of one direction of a link."""
+class PartsReader:
+    """Reads the frames that a balancer sends."""
 
-    def __init__(
-        self, frame: MessageDescriptor, entries: str, entry: MessageDescriptor, number: str, payload: str
-    ) -> None:
-        names = entry.fields_by_name
-        self._fields = (
-            frame.fields_by_name[entries].number,
-            names["id"].number,
-            names[number].number,
-            names[payload].number,
-        )
+    def __init__(self) -> None:
+        part = Part.DESCRIPTOR.fields_by_name
+        parts = JoinResponse.DESCRIPTOR.fields_by_name["parts"]
+        self._fields = (parts.number, part["id"].number, part["pipeline"].number, part["request"].number)
         self._entries = np.zeros(256, ENTRY)
         self._rest = np.zeros(1 << 16, np.uint8)
-        compile_kernel(read_entries, [_READ])
+        compile_kernel(read_parts, [_READ])
 
     def read(self, frame: Bytes) -> tuple[list[Entry], bytes]:
-        """The entries of a frame, and its other fields encoded. Raises INTERNAL if it does not parse."""
+        """The parts of a frame, and its other fields encoded. Raises INTERNAL if it does not parse."""
         if frame.size > self._rest.size:
             self._rest = np.zeros(2 * frame.size, np.uint8)
-        count, rest_length = read_entries(frame, *self._fields, self._entries, self._rest)
+        count, rest_length = read_parts(frame, *self._fields, self._entries, self._rest)
         if count == TOO_MANY:
             self._entries = np.zeros(4 * self._entries.size, ENTRY)
             return self.read(frame)
@@ -125,16 +119,6 @@ class FrameReader:
             raise RingmillError(Code.INTERNAL, "a frame of the link does not parse")
         rest = self._rest[:rest_length].tobytes() if rest_length else b""
         return self._entries[:count].tolist(), rest
-
-
-def parts_reader() -> FrameReader:
-    """Reads what a balancer sends: entries are (part id, pipeline, start and stop of the request)."""
-    return FrameReader(JoinResponse.DESCRIPTOR, "parts", Part.DESCRIPTOR, "pipeline", "request")
-
-
-def results_reader() -> FrameReader:
-    """Reads what a worker sends: entries are (part id, status code, start and stop of the response)."""
-    return FrameReader(JoinRequest.DESCRIPTOR, "results", PartResult.DESCRIPTOR, "code", "response")
 
 
 def varint(value: int) -> bytes:

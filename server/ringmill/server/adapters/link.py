@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.frame import Entry, failed_result, parts_reader, result_prefix
+from ringmill.core.frame import Entry, PartsReader, failed_result, result_prefix
 from ringmill.core.memory import Bytes
 from ringmill.core.view import View, view_from_proto
 from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
@@ -47,7 +47,7 @@ class Link:
         self._reconnect_s = reconnect_s
         self._on_view = on_view
         self._on_fatal = on_fatal
-        self._reader = parts_reader()
+        self._reader = PartsReader()
         self._stream: Stream | None = None
         self._results: list[bytes] = []
         self._heartbeat_s = 0.1
