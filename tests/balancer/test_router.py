@@ -389,6 +389,26 @@ def test_a_stream_with_too_much_unanswered_is_not_read(make_world: Callable[...,
     assert not client.paused
 
 
+def test_many_streams_share_what_one_may_hold(make_world: Callable[..., World], make_request: Request) -> None:
+    """A stream with more unanswered than its even share is not read, however little that is."""
+    request = make_request([make_world().form().key_of(0)])
+    world = make_world(limits=RouterLimits(bytes_in_flight_max=len(request) * 6)).form()
+    alone = world.open(1)
+    for _ in range(6):
+        assert not world.send(1, request).paused
+    assert world.send(1, request).paused
+    world.settle()
+    assert not alone.paused
+    for stream in (2, 3):
+        world.open(stream)
+    for _ in range(2):
+        assert not world.send(1, request).paused
+    assert world.send(1, request).paused
+    assert not world.send(2, request).paused, "the others have shares of their own"
+    world.settle()
+    assert not alone.paused
+
+
 def test_a_slow_link_holds_back_who_fills_it_and_nobody_else(
     make_world: Callable[..., World], make_request: Request
 ) -> None:

@@ -71,12 +71,12 @@ class ClientStream:
         self.head = NO_HEAD
         """The last head, parsed: often the next one is the same."""
 
-    def held_back(self, limits: StreamLimits) -> bool:
-        """Whether it is not to be read now: by its client, by a link or by its own limits."""
+    def held_back(self, limits: StreamLimits, share_bytes: int) -> bool:
+        """Whether it is not to be read now: by its client, by a link, by its own limits or by its share of them all."""
         return (
             self.ending
             or self.clogged
             or self.blocks > 0
             or len(self.batches) > limits.requests_in_flight_max
-            or self.bytes > limits.bytes_in_flight_max
+            or self.bytes > min(limits.bytes_in_flight_max, share_bytes)
         )

@@ -37,6 +37,8 @@ class RouterLimits:
     """Bounds of what the router holds."""
 
     streams: StreamLimits = field(default_factory=StreamLimits)
+    bytes_in_flight_max: int = 1 << 30
+    """Unanswered request bytes of all streams. Each may hold an even share, and the request that passes it."""
     link_bytes_max: int = 8 << 20
     """Request bytes that may wait for one link. Streams that send it more are not read until half is gone."""
     frame_bytes_max: int = 1 << 20
@@ -339,7 +341,8 @@ class Router:
 
     def _press(self, stream: ClientStream) -> None:
         """Reads a stream only while its client, its links and its own limits allow it."""
-        pause = stream.held_back(self._limits.streams)
+        share_bytes = self._limits.bytes_in_flight_max // max(1, len(self._streams))
+        pause = stream.held_back(self._limits.streams, share_bytes)
         if pause != stream.paused:
             stream.paused = pause
             self.effects.append(Pause(stream.id) if pause else Resume(stream.id))
