@@ -79,7 +79,7 @@ class Wire:
     def serve(
         self,
         accept: Callable[[Stream], Any] = Echo,
-        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        limits: Limits = Limits(),
         tls: ServerTls | None = None,
         routes: dict[str, Accept] | None = None,
     ) -> int:
@@ -95,7 +95,7 @@ class Wire:
         self._thread.start()
         return self.port
 
-    def channel(self, tls: ClientTls | None = None, limits: Limits = Limits(), port: int = 0) -> Channel:  # noqa: B008
+    def channel(self, tls: ClientTls | None = None, limits: Limits = Limits(), port: int = 0) -> Channel:
         channel = self.client_loop.channel(f"127.0.0.1:{port or self.port}", tls, limits)
         self._channels.append(channel)
         return channel

@@ -24,7 +24,8 @@ _DELIMITED = 2
 
 def refusal(reason: Reason, detail: str) -> bytes:
     """An encoded Outcome that says why an event was not applied."""
-    rejection = Rejection(reason=int(reason), detail=detail, retry_after_ms=RETRY_AFTER_MS)  # type: ignore[arg-type]  # enums are ints
+    name = f"REJECTION_REASON_{reason.name}"
+    rejection = Rejection(reason=name, detail=detail, retry_after_ms=RETRY_AFTER_MS)
     return Outcome(rejection=rejection).SerializeToString()
 
 

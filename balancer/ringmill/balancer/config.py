@@ -1,11 +1,11 @@
 """How a balancer is set up."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ringmill.balancer.membership import Rules
 from ringmill.balancer.router import RouterLimits
 from ringmill.core.errors import Code, RingmillError
+from ringmill.transport.choice import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class BalancerConfig:
     silence_ms: int = 5000
     """A worker silent for so long is taken for dead. Shorter finds a hung worker sooner, and deposes a slow one."""
     limits: RouterLimits = field(default_factory=RouterLimits)
-    transport: Literal["auto", "cq", "aio"] = "auto"
+    transport: Kind = "auto"
     """How gRPC is driven: completion queue, grpc.aio, or whichever a self-test chooses."""
     grace_s: float = 5.0
     """How long SIGTERM waits for what is in flight."""

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ringmill.core.agreement import StreamLimits
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import PARTITIONS
 from ringmill.core.maglev import WEIGHT_MAX, check_partitions
+from ringmill.transport.choice import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class WorkerConfig:
     """Relative share of the keys, 1 to 128."""
     cpu: int | None = None
     """Core to run on, where the system allows it; None: any."""
-    transport: Literal["auto", "cq", "aio"] = "auto"
+    transport: Kind = "auto"
     """auto, cq or aio."""
     limits: StreamLimits = field(default_factory=StreamLimits)
     events_max: int = 65_536

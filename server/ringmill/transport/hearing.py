@@ -1,6 +1,7 @@
 """How both implementations treat a handler: nobody to hear, and one that fails."""
 
 import logging
+from collections.abc import Callable
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.api import Status, Stream, StreamHandler
@@ -38,6 +39,14 @@ def failure(error: Exception, method: str, peer: str) -> Status:
         return Status(error.code, error.message)
     _LOG.error("the handler of %s from %s failed", method, peer, exc_info=error)
     return Status(Code.INTERNAL, f"the handler failed: {type(error).__name__}")
+
+
+def run_guarded(callback: Callable[[], None]) -> None:
+    """Runs a loop's callback; what it raises is logged, since the loop goes on."""
+    try:
+        callback()
+    except Exception:
+        _LOG.exception("a callback of the transport loop failed")
 
 
 def close_heard(handler: StreamHandler, status: Status, method: str) -> None:

@@ -20,6 +20,7 @@ from ringmill.client.session import Session, Settings, metadata_of
 from ringmill.core.errors import Code
 from ringmill.transport import make_loop
 from ringmill.transport.api import ClientTls, Metadata
+from ringmill.transport.choice import Kind
 from ringmill.v1 import processing_pb2 as pb
 
 _POLL_MIN_S = 50e-6
@@ -51,7 +52,7 @@ class Client:
         deadline_ms: int = 0,
         metadata: Metadata = (),
         tls: ClientTls | None = None,
-        transport: str = "auto",
+        transport: Kind = "auto",
     ) -> None:
         """address: host:port. tls: certificates; None: plain text. transport: "auto", "cq" or "aio".
 
@@ -65,7 +66,7 @@ class Client:
         self._address = address
         self._connect_timeout_s = connect_timeout_s
         self._metadata = tuple(metadata)
-        self._loop = make_loop(transport)  # type: ignore[arg-type]  # make_loop itself refuses other names
+        self._loop = make_loop(transport)
         self._channel = self._loop.channel(address, tls)
         self._connection: Connection | None = None
         self._sequence = 0
@@ -264,7 +265,10 @@ class Client:
         self._rows = None
         connection = Connection(self._channel, Session(self._settings, self._sequence), target, metadata)
         session = connection.session
-        opened = lambda: session.info is not None or connection.error is not None  # noqa: E731  # read once, here
+
+        def opened() -> bool:
+            return session.info is not None or connection.error is not None
+
         wait(self._loop, opened, patience_s, f"{target} did not open a stream")
         if connection.error is not None:
             raise connection.error
@@ -304,8 +308,9 @@ class EventStream:
         """The outcomes that have come, in order; waits up to `timeout_s` for the first. Sends what waits to be sent."""
         feed = self._feed
         if not feed.batches:
-            done: Callable[[], bool] = lambda: bool(feed.batches) or feed.error is not None  # noqa: E731
-            self._client._loop.run_until(done, max(timeout_s, _POLL_MIN_S))
+            self._client._loop.run_until(
+                lambda: bool(feed.batches) or feed.error is not None, max(timeout_s, _POLL_MIN_S)
+            )
         if not feed.batches:
             self._raise_error()
         batches = list(feed.batches)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ringmill.cli.feed.tables import need_arrow
+from ringmill.cli.extras import need
 from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def app_file() -> Path:
 
 def load(path: Path = FLIGHTS) -> dict[str, Events]:
     """All flights, keyed by aircraft and by route. Raises RingmillError if pyarrow or the file is missing."""
-    need_arrow()
+    need("pyarrow")
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -13,6 +13,7 @@ from ringmill.cli import console
 from ringmill.cli.cluster import Cluster, ClusterConfig
 from ringmill.cli.commands.up import show_logs, show_start
 from ringmill.cli.demo import flights, report
+from ringmill.cli.extras import need
 from ringmill.cli.progress import progress
 from ringmill.core.errors import Code, RingmillError
 
@@ -31,7 +32,7 @@ CHECKED_KEYS = 1_000
 
 def run(workers: int) -> int:
     """Runs the whole demo and returns the exit status."""
-    _need_pandas()
+    need("pandas")
     signal.signal(signal.SIGTERM, _interrupt)
     years = flights.load()
     app = flights.app_file()
@@ -120,13 +121,6 @@ def _client(cluster: Cluster, pipeline: str) -> "Client":
     from ringmill.client import Client
 
     return Client(cluster.address, pipeline, batch_events_max=BATCH_EVENTS)
-
-
-def _need_pandas() -> None:
-    try:
-        import pandas  # noqa: F401  only whether it can be imported
-    except ImportError:
-        raise RingmillError(Code.FAILED_PRECONDITION, "needs pandas: pip install 'ringmill[frames]'") from None
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

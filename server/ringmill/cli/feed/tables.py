@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self, cast
 
+from ringmill.cli.extras import need
 from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
@@ -31,17 +32,9 @@ class Source(Protocol):
         ...
 
 
-def need_arrow() -> None:
-    """Raises RingmillError when pyarrow is missing, which reads and writes both formats."""
-    try:
-        import pyarrow  # noqa: F401  only whether it can be imported
-    except ImportError:
-        raise RingmillError(Code.FAILED_PRECONDITION, "needs pyarrow: pip install 'ringmill[frames]'") from None
-
-
 def open_source(path: Path) -> Source:
     """Opens a table; what its name ends in tells the format. Raises RingmillError, or OSError for the file."""
-    need_arrow()
+    need("pyarrow")
     import pyarrow as pa
 
     with path.open("rb"):
@@ -60,7 +53,7 @@ def unreadable(path: Path, problem: Exception) -> RingmillError:
 
 def open_sink(path: Path) -> "FileSink":
     """Makes a file for results, CSV or Parquet by its name; one that exists is replaced once this one is complete."""
-    need_arrow()
+    need("pyarrow")
     if _is_csv(path) and path.name.lower().endswith(".gz"):
         raise RingmillError(Code.INVALID_ARGUMENT, f"{path}: results are written as .csv or .parquet")
     return FileSink(path)

@@ -1,7 +1,6 @@
 """The loop: an asyncio event loop, run as long as asked."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -10,8 +9,8 @@ import uvloop
 from ringmill.transport.aio.client import AioChannel
 from ringmill.transport.aio.server import AioServer
 from ringmill.transport.api import Accept, ClientTls, Limits
+from ringmill.transport.hearing import run_guarded
 
-_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -26,11 +25,11 @@ class AioLoop:
         self._done: Callable[[], bool] | None = None
         self._stopped = False
 
-    def server(self, routes: dict[str, Accept], limits: Limits = Limits()) -> AioServer:  # noqa: B008  (frozen)
+    def server(self, routes: dict[str, Accept], limits: Limits = Limits()) -> AioServer:
         """Makes a server of these methods, by full name; any other method answers UNIMPLEMENTED."""
         return self._inside(lambda: AioServer(routes, limits, self._turn_over, self._do))
 
-    def channel(self, target: str, tls: ClientTls | None = None, limits: Limits = Limits()) -> AioChannel:  # noqa: B008
+    def channel(self, target: str, tls: ClientTls | None = None, limits: Limits = Limits()) -> AioChannel:
         """Makes a channel to host:port."""
         return self._inside(
             lambda: AioChannel(target, tls, limits, self._loop, self._turn_over, self._do, self._inside)
@@ -104,10 +103,7 @@ class AioLoop:
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         """Runs a callback; what it raises is logged, since the loop goes on."""
-        try:
-            callback()
-        except Exception:
-            _LOG.exception("a callback of the transport loop failed")
+        run_guarded(callback)
         self._turn_over()
 
     def _turn_over(self) -> None:

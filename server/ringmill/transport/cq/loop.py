@@ -6,7 +6,6 @@ queue gets a thread of its own while the loop runs, and a lock lets one handler 
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 from collections import deque
@@ -17,8 +16,7 @@ from ringmill.transport.cq.boundary import Event
 from ringmill.transport.cq.client import CqChannel
 from ringmill.transport.cq.queues import ChannelQueue, ParkingQueue, Queue, ServerQueue
 from ringmill.transport.cq.server import CqServer
-
-_LOG = logging.getLogger(__name__)
+from ringmill.transport.hearing import run_guarded
 
 
 class CqTimer:
@@ -54,14 +52,14 @@ class CqLoop:
         self._stopped = False
         self._done: Callable[[], bool] = self._is_stopped
 
-    def server(self, routes: dict[str, Accept], limits: Limits = Limits()) -> CqServer:  # noqa: B008  (frozen)
+    def server(self, routes: dict[str, Accept], limits: Limits = Limits()) -> CqServer:
         """Makes a server of these methods, by full name; any other method answers UNIMPLEMENTED."""
         if self._server_queue is None:
             self._server_queue = ServerQueue()
             self._add(self._server_queue)
         return CqServer(self._server_queue, routes, limits, self.call_later)
 
-    def channel(self, target: str, tls: ClientTls | None = None, limits: Limits = Limits()) -> CqChannel:  # noqa: B008
+    def channel(self, target: str, tls: ClientTls | None = None, limits: Limits = Limits()) -> CqChannel:
         """Makes a channel to host:port."""
         channel = CqChannel(target, tls, limits, self._closing)
         self._add(channel.queue)
@@ -157,7 +155,7 @@ class CqLoop:
             self._in_turn = False
             while self._ready:
                 self._in_turn = True
-                _guarded(self._ready.popleft())
+                run_guarded(self._ready.popleft())
                 self._in_turn = False
 
     def _run_timers(self) -> None:
@@ -165,7 +163,7 @@ class CqLoop:
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is not None:
-                _guarded(timer.callback)
+                run_guarded(timer.callback)
 
     def _add(self, queue: Queue) -> None:
         self._queues.append(queue)
@@ -201,14 +199,6 @@ class CqLoop:
         for thread in self._followers:
             thread.join()
         self._followers.clear()
-
-
-def _guarded(callback: Callable[[], None]) -> None:
-    """Runs a callback; what it raises is logged, since the loop goes on."""
-    try:
-        callback()
-    except Exception:
-        _LOG.exception("a callback of the transport loop failed")
 
 
 def _nothing() -> None:
