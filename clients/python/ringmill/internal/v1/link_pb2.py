@@ -22,32 +22,65 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from ringmill.v1 import admin_pb2 as ringmill_dot_v1_dot_admin__pb2
 from ringmill.v1 import processing_pb2 as ringmill_dot_v1_dot_processing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fringmill/internal/v1/link.proto\x12\x14ringmill.internal.v1\x1a\x1cringmill/v1/processing.proto\"\xc0\x01\n\x0bJoinRequest\x12\x38\n\x0cregistration\x18\x01 \x01(\x0b\x32\".ringmill.internal.v1.Registration\x12\x31\n\x07results\x18\x02 \x03(\x0b\x32 .ringmill.internal.v1.PartResult\x12\x32\n\theartbeat\x18\x03 \x01(\x0b\x32\x1f.ringmill.internal.v1.Heartbeat\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xdf\x01\n\x0cRegistration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x38\n\tpipelines\x18\x05 \x03(\x0b\x32%.ringmill.v1.DescribePipelineResponse\x12\x16\n\x0epipeline_names\x18\x06 \x03(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x12\n\nevents_max\x18\x08 \x03(\r\x12\x14\n\x0cview_version\x18\t \x01(\x04\">\n\tHeartbeat\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\"y\n\x0cJoinResponse\x12(\n\x04view\x18\x01 \x01(\x0b\x32\x1a.ringmill.internal.v1.View\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.ringmill.internal.v1.Part\x12\x14\n\x0cheartbeat_ms\x18\x03 \x01(\r\"{\n\x04View\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Member\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x0e\n\x06owners\x18\x05 \x03(\x11\"[\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\"5\n\x04Part\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08pipeline\x18\x02 \x01(\r\x12\x0f\n\x07request\x18\x03 \x01(\x0c\"H\n\nPartResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t2`\n\x0bLinkService\x12Q\n\x04Join\x12!.ringmill.internal.v1.JoinRequest\x1a\".ringmill.internal.v1.JoinResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fringmill/internal/v1/link.proto\x12\x14ringmill.internal.v1\x1a\x17ringmill/v1/admin.proto\x1a\x1cringmill/v1/processing.proto\"\xd7\x02\n\x0bJoinRequest\x12\x38\n\x0cregistration\x18\x01 \x01(\x0b\x32\".ringmill.internal.v1.Registration\x12\x31\n\x07results\x18\x02 \x03(\x0b\x32 .ringmill.internal.v1.PartResult\x12\x32\n\theartbeat\x18\x03 \x01(\x0b\x32\x1f.ringmill.internal.v1.Heartbeat\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x11\n\tcommitted\x18\x05 \x03(\x04\x12,\n\x06opened\x18\x06 \x03(\x0b\x32\x1c.ringmill.internal.v1.Opened\x12,\n\x06report\x18\x07 \x01(\x0b\x32\x1c.ringmill.internal.v1.Report\x12&\n\x06ledger\x18\x08 \x03(\x0b\x32\x16.ringmill.v1.LedgerRow\"\xa3\x02\n\x0cRegistration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x38\n\tpipelines\x18\x05 \x03(\x0b\x32%.ringmill.v1.DescribePipelineResponse\x12\x16\n\x0epipeline_names\x18\x06 \x03(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x12\n\nevents_max\x18\x08 \x03(\r\x12\x14\n\x0cview_version\x18\t \x01(\x04\x12\x14\n\x0cpeer_address\x18\n \x01(\t\x12\x0c\n\x04host\x18\x0b \x01(\t\x12\x0c\n\x04zone\x18\x0c \x01(\t\x12\x10\n\x08platform\x18\r \x01(\t\"\xab\x01\n\x06Report\x12\x31\n\tcaught_up\x18\x01 \x03(\x0b\x32\x1e.ringmill.internal.v1.CaughtUp\x12,\n\x06sealed\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Sealed\x12\x30\n\x08\x64iverged\x18\x03 \x03(\x0b\x32\x1e.ringmill.internal.v1.Diverged\x12\x0e\n\x06silent\x18\x04 \x03(\t\"R\n\x08\x43\x61ughtUp\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07learner\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\"8\n\x06Sealed\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0c\n\x04heir\x18\x03 \x01(\t\"R\n\x08\x44iverged\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\"\x9c\x01\n\tHeartbeat\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\x12\x14\n\x0cview_version\x18\x04 \x01(\x04\x12\x0f\n\x07\x61udited\x18\x05 \x01(\x04\x12\x10\n\x08\x64iffered\x18\x06 \x01(\x04\x12\x0e\n\x06healed\x18\x07 \x01(\x04\x12\x13\n\x0buncommitted\x18\x08 \x01(\x04\"\xb4\x01\n\x0cJoinResponse\x12(\n\x04view\x18\x01 \x01(\x0b\x32\x1a.ringmill.internal.v1.View\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.ringmill.internal.v1.Part\x12\x14\n\x0cheartbeat_ms\x18\x03 \x01(\r\x12)\n\x05opens\x18\x04 \x03(\x0b\x32\x1a.ringmill.internal.v1.Open\x12\x0e\n\x06ledger\x18\x05 \x01(\x08\"c\n\x04Open\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08producer\x18\x02 \x01(\x06\x12\x0f\n\x07session\x18\x03 \x01(\x04\x12\r\n\x05\x66\x65nce\x18\x04 \x01(\x04\x12\r\n\x05\x66loor\x18\x05 \x01(\x04\x12\x0e\n\x06\x66orget\x18\x06 \x03(\x06\"J\n\x06Opened\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0f\n\x07session\x18\x03 \x01(\x04\x12\x15\n\rlast_sequence\x18\x04 \x01(\x04\"\xe2\x01\n\x04View\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Member\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x0e\n\x06owners\x18\x05 \x03(\x11\x12\x0e\n\x06\x65pochs\x18\x06 \x03(\x04\x12\x10\n\x08replicas\x18\x07 \x03(\x11\x12\r\n\x05width\x18\x08 \x01(\r\x12\x10\n\x08learners\x18\t \x03(\x11\x12\r\n\x05heirs\x18\n \x03(\x11\x12\x13\n\x0bmin_in_sync\x18\x0b \x01(\r\"\x9f\x01\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x14\n\x0cpeer_address\x18\x06 \x01(\t\x12\x0c\n\x04host\x18\x07 \x01(\t\x12\x0c\n\x04zone\x18\x08 \x01(\t\x12\x10\n\x08\x64raining\x18\t \x01(\x08\"\xbf\x01\n\x04Part\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08pipeline\x18\x02 \x01(\r\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\x10\n\x08producer\x18\x04 \x01(\x06\x12\r\n\x05\x66\x65nce\x18\x05 \x01(\x04\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x07 \x01(\x04\x12\x10\n\x08previous\x18\x08 \x01(\x0c\x12\r\n\x05\x66lags\x18\t \x01(\r\x12\x0f\n\x07version\x18\n \x01(\x04\x12\r\n\x05\x63heck\x18\x0b \x01(\x06\"}\n\nPartResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05\x61gain\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\x04\x12\x13\n\x0bprovisional\x18\x07 \x01(\x08\"\xc2\x01\n\x10ReplicateRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.ringmill.internal.v1.Hello\x12)\n\x05views\x18\x02 \x03(\x0b\x32\x1a.ringmill.internal.v1.View\x12)\n\x05parts\x18\x03 \x03(\x0b\x32\x1a.ringmill.internal.v1.Part\x12,\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1b.ringmill.internal.v1.Entry\"X\n\x05Hello\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x1b\n\x13replica_incarnation\x18\x04 \x01(\x04\"\xbb\x01\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12*\n\x04open\x18\x03 \x01(\x0b\x32\x1a.ringmill.internal.v1.OpenH\x00\x12\x32\n\x08snapshot\x18\x04 \x01(\x0b\x32\x1e.ringmill.internal.v1.SnapshotH\x00\x12,\n\x05\x61udit\x18\x05 \x01(\x0b\x32\x1b.ringmill.internal.v1.AuditH\x00\x42\x07\n\x05\x65ntry\"{\n\x08Snapshot\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x06\x12\r\n\x05offer\x18\x04 \x01(\x08\x12\x0e\n\x06ledger\x18\x05 \x01(\x0c\x12\x0e\n\x06tables\x18\x06 \x03(\x0c\x12\x0e\n\x06labels\x18\x07 \x03(\x0c\"L\n\x05\x41udit\x12\x12\n\npartitions\x18\x01 \x03(\r\x12\x0f\n\x07indexes\x18\x02 \x03(\x04\x12\x0f\n\x07\x64igests\x18\x03 \x03(\x06\x12\r\n\x05state\x18\x04 \x01(\x06\"\xcc\x01\n\x11ReplicateResponse\x12.\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.ringmill.internal.v1.Welcome\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12\x10\n\x08outcomes\x18\x03 \x01(\x06\x12.\n\x07refused\x18\x04 \x03(\x0b\x32\x1d.ringmill.internal.v1.Refused\x12/\n\x08verdicts\x18\x05 \x03(\x0b\x32\x1d.ringmill.internal.v1.Verdict\"\x1f\n\x07Welcome\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x04\":\n\x07Refused\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\npartitions\x18\x03 \x03(\r\"&\n\x07Verdict\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07missing\x18\x02 \x03(\r2`\n\x0bLinkService\x12Q\n\x04Join\x12!.ringmill.internal.v1.JoinRequest\x1a\".ringmill.internal.v1.JoinResponse(\x01\x30\x01\x32r\n\x0eReplicaService\x12`\n\tReplicate\x12&.ringmill.internal.v1.ReplicateRequest\x1a\'.ringmill.internal.v1.ReplicateResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ringmill.internal.v1.link_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOINREQUEST']._serialized_start=88
-  _globals['_JOINREQUEST']._serialized_end=280
-  _globals['_REGISTRATION']._serialized_start=283
-  _globals['_REGISTRATION']._serialized_end=506
-  _globals['_HEARTBEAT']._serialized_start=508
-  _globals['_HEARTBEAT']._serialized_end=570
-  _globals['_JOINRESPONSE']._serialized_start=572
-  _globals['_JOINRESPONSE']._serialized_end=693
-  _globals['_VIEW']._serialized_start=695
-  _globals['_VIEW']._serialized_end=818
-  _globals['_MEMBER']._serialized_start=820
-  _globals['_MEMBER']._serialized_end=911
-  _globals['_PART']._serialized_start=913
-  _globals['_PART']._serialized_end=966
-  _globals['_PARTRESULT']._serialized_start=968
-  _globals['_PARTRESULT']._serialized_end=1040
-  _globals['_LINKSERVICE']._serialized_start=1042
-  _globals['_LINKSERVICE']._serialized_end=1138
+  _globals['_JOINREQUEST']._serialized_start=113
+  _globals['_JOINREQUEST']._serialized_end=456
+  _globals['_REGISTRATION']._serialized_start=459
+  _globals['_REGISTRATION']._serialized_end=750
+  _globals['_REPORT']._serialized_start=753
+  _globals['_REPORT']._serialized_end=924
+  _globals['_CAUGHTUP']._serialized_start=926
+  _globals['_CAUGHTUP']._serialized_end=1008
+  _globals['_SEALED']._serialized_start=1010
+  _globals['_SEALED']._serialized_end=1066
+  _globals['_DIVERGED']._serialized_start=1068
+  _globals['_DIVERGED']._serialized_end=1150
+  _globals['_HEARTBEAT']._serialized_start=1153
+  _globals['_HEARTBEAT']._serialized_end=1309
+  _globals['_JOINRESPONSE']._serialized_start=1312
+  _globals['_JOINRESPONSE']._serialized_end=1492
+  _globals['_OPEN']._serialized_start=1494
+  _globals['_OPEN']._serialized_end=1593
+  _globals['_OPENED']._serialized_start=1595
+  _globals['_OPENED']._serialized_end=1669
+  _globals['_VIEW']._serialized_start=1672
+  _globals['_VIEW']._serialized_end=1898
+  _globals['_MEMBER']._serialized_start=1901
+  _globals['_MEMBER']._serialized_end=2060
+  _globals['_PART']._serialized_start=2063
+  _globals['_PART']._serialized_end=2254
+  _globals['_PARTRESULT']._serialized_start=2256
+  _globals['_PARTRESULT']._serialized_end=2381
+  _globals['_REPLICATEREQUEST']._serialized_start=2384
+  _globals['_REPLICATEREQUEST']._serialized_end=2578
+  _globals['_HELLO']._serialized_start=2580
+  _globals['_HELLO']._serialized_end=2668
+  _globals['_ENTRY']._serialized_start=2671
+  _globals['_ENTRY']._serialized_end=2858
+  _globals['_SNAPSHOT']._serialized_start=2860
+  _globals['_SNAPSHOT']._serialized_end=2983
+  _globals['_AUDIT']._serialized_start=2985
+  _globals['_AUDIT']._serialized_end=3061
+  _globals['_REPLICATERESPONSE']._serialized_start=3064
+  _globals['_REPLICATERESPONSE']._serialized_end=3268
+  _globals['_WELCOME']._serialized_start=3270
+  _globals['_WELCOME']._serialized_end=3301
+  _globals['_REFUSED']._serialized_start=3303
+  _globals['_REFUSED']._serialized_end=3361
+  _globals['_VERDICT']._serialized_start=3363
+  _globals['_VERDICT']._serialized_end=3401
+  _globals['_LINKSERVICE']._serialized_start=3403
+  _globals['_LINKSERVICE']._serialized_end=3499
+  _globals['_REPLICASERVICE']._serialized_start=3501
+  _globals['_REPLICASERVICE']._serialized_end=3615
 # @@protoc_insertion_point(module_scope)

@@ -100,3 +100,80 @@ class LinkService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class ReplicaServiceStub:
+    """Carries the log of partitions from a primary to a worker that copies them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Replicate = channel.stream_stream(
+                '/ringmill.internal.v1.ReplicaService/Replicate',
+                request_serializer=ringmill_dot_internal_dot_v1_dot_link__pb2.ReplicateRequest.SerializeToString,
+                response_deserializer=ringmill_dot_internal_dot_v1_dot_link__pb2.ReplicateResponse.FromString,
+                _registered_method=True)
+
+
+class ReplicaServiceServicer:
+    """Carries the log of partitions from a primary to a worker that copies them.
+    """
+
+    def Replicate(self, request_iterator, context):
+        """Opens the channel of one primary to one replica: the primary dials, and its records flow in one order.
+        The channel outlives its streams: after a break it goes on with the first record that the replica has not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ReplicaServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Replicate': grpc.stream_stream_rpc_method_handler(
+                    servicer.Replicate,
+                    request_deserializer=ringmill_dot_internal_dot_v1_dot_link__pb2.ReplicateRequest.FromString,
+                    response_serializer=ringmill_dot_internal_dot_v1_dot_link__pb2.ReplicateResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'ringmill.internal.v1.ReplicaService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('ringmill.internal.v1.ReplicaService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ReplicaService:
+    """Carries the log of partitions from a primary to a worker that copies them.
+    """
+
+    @staticmethod
+    def Replicate(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/ringmill.internal.v1.ReplicaService/Replicate',
+            ringmill_dot_internal_dot_v1_dot_link__pb2.ReplicateRequest.SerializeToString,
+            ringmill_dot_internal_dot_v1_dot_link__pb2.ReplicateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
