@@ -71,38 +71,44 @@ class Report(_message.Message):
     def __init__(self, caught_up: _Optional[_Iterable[_Union[CaughtUp, _Mapping]]] = ..., sealed: _Optional[_Iterable[_Union[Sealed, _Mapping]]] = ..., diverged: _Optional[_Iterable[_Union[Diverged, _Mapping]]] = ..., silent: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CaughtUp(_message.Message):
-    __slots__ = ("partition", "epoch", "learner", "incarnation")
+    __slots__ = ("partition", "epoch", "learner", "incarnation", "version")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LEARNER_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     partition: int
     epoch: int
     learner: str
     incarnation: int
-    def __init__(self, partition: _Optional[int] = ..., epoch: _Optional[int] = ..., learner: _Optional[str] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    version: int
+    def __init__(self, partition: _Optional[int] = ..., epoch: _Optional[int] = ..., learner: _Optional[str] = ..., incarnation: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Sealed(_message.Message):
-    __slots__ = ("partition", "epoch", "heir")
+    __slots__ = ("partition", "epoch", "heir", "version")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     HEIR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     partition: int
     epoch: int
     heir: str
-    def __init__(self, partition: _Optional[int] = ..., epoch: _Optional[int] = ..., heir: _Optional[str] = ...) -> None: ...
+    version: int
+    def __init__(self, partition: _Optional[int] = ..., epoch: _Optional[int] = ..., heir: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Diverged(_message.Message):
-    __slots__ = ("partition", "epoch", "replica", "incarnation")
+    __slots__ = ("partition", "epoch", "replica", "incarnation", "version")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     partition: int
     epoch: int
     replica: str
     incarnation: int
-    def __init__(self, partition: _Optional[int] = ..., epoch: _Optional[int] = ..., replica: _Optional[str] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    version: int
+    def __init__(self, partition: _Optional[int] = ..., epoch: _Optional[int] = ..., replica: _Optional[str] = ..., incarnation: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("keys", "state_bytes", "events", "view_version", "audited", "differed", "healed", "uncommitted")
