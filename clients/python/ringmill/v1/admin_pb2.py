@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ringmill.v1 import processing_pb2 as ringmill_dot_v1_dot_processing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ringmill/v1/admin.proto\x12\x0bringmill.v1\x1a\x1cringmill/v1/processing.proto\"\x14\n\x12ListWorkersRequest\"J\n\x13ListWorkersResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12$\n\x07workers\x18\x02 \x03(\x0b\x32\x13.ringmill.v1.Worker\"9\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x12\n\npartitions\x18\x03 \x01(\r\"o\n\x12MoveWorkersRequest\x12\x12\n\x08scale_to\x18\x01 \x01(\rH\x00\x12\x0f\n\x05\x64rain\x18\x02 \x01(\tH\x00\x12\x15\n\x0brestart_all\x18\x03 \x01(\x08H\x00\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x42\x06\n\x04move\"3\n\x13MoveWorkersResponse\x12\r\n\x05moved\x18\x01 \x01(\r\x12\r\n\x05total\x18\x02 \x01(\r\" \n\x11\x45xplainKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"Y\n\x12\x45xplainKeyResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\'\n\x08location\x18\x02 \x01(\x0b\x32\x15.ringmill.v1.Location\x12\x0b\n\x03why\x18\x03 \x01(\t\"&\n\x10GetLedgerRequest\x12\x12\n\npartitions\x18\x01 \x03(\r\"9\n\x11GetLedgerResponse\x12$\n\x04rows\x18\x01 \x03(\x0b\x32\x16.ringmill.v1.LedgerRow\"f\n\tLedgerRow\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\x12\x11\n\tduplicate\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x32\xcf\x02\n\x0c\x41\x64minService\x12P\n\x0bListWorkers\x12\x1f.ringmill.v1.ListWorkersRequest\x1a .ringmill.v1.ListWorkersResponse\x12R\n\x0bMoveWorkers\x12\x1f.ringmill.v1.MoveWorkersRequest\x1a .ringmill.v1.MoveWorkersResponse0\x01\x12M\n\nExplainKey\x12\x1e.ringmill.v1.ExplainKeyRequest\x1a\x1f.ringmill.v1.ExplainKeyResponse\x12J\n\tGetLedger\x12\x1d.ringmill.v1.GetLedgerRequest\x1a\x1e.ringmill.v1.GetLedgerResponseBF\n\x0eio.ringmill.v1P\x01Z2github.com/ringmill/ringmill/clients/go/ringmillv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17ringmill/v1/admin.proto\x12\x0bringmill.v1\x1a\x1cringmill/v1/processing.proto\"\x14\n\x12ListWorkersRequest\"\xbc\x01\n\x13ListWorkersResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12$\n\x07workers\x18\x02 \x03(\x0b\x32\x13.ringmill.v1.Worker\x12\x15\n\rcopies_wanted\x18\x03 \x01(\r\x12\x18\n\x10partitions_short\x18\x04 \x01(\r\x12\x1a\n\x12partitions_refused\x18\x05 \x01(\r\x12\x12\n\npartitions\x18\x06 \x01(\r\x12\x0f\n\x07\x63luster\x18\x07 \x01(\t\"\x9a\x01\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x0e\n\x06\x63opies\x18\x04 \x01(\r\x12\x10\n\x08learning\x18\x05 \x01(\r\x12\x0c\n\x04keys\x18\x06 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04host\x18\x08 \x01(\t\x12\x0c\n\x04zone\x18\t \x01(\t\"o\n\x12MoveWorkersRequest\x12\x12\n\x08scale_to\x18\x01 \x01(\rH\x00\x12\x0f\n\x05\x64rain\x18\x02 \x01(\tH\x00\x12\x15\n\x0brestart_all\x18\x03 \x01(\x08H\x00\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x42\x06\n\x04move\"s\n\x13MoveWorkersResponse\x12\r\n\x05moved\x18\x01 \x01(\r\x12\r\n\x05total\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x63opied\x18\x04 \x01(\r\x12\x0e\n\x06\x63opies\x18\x05 \x01(\r\x12\x10\n\x08pause_us\x18\x06 \x01(\r\" \n\x11\x45xplainKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"r\n\x12\x45xplainKeyResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\'\n\x08location\x18\x02 \x01(\x0b\x32\x15.ringmill.v1.Location\x12\x0b\n\x03why\x18\x03 \x01(\t\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x04\"&\n\x10GetLedgerRequest\x12\x12\n\npartitions\x18\x01 \x03(\r\"9\n\x11GetLedgerResponse\x12$\n\x04rows\x18\x01 \x03(\x0b\x32\x16.ringmill.v1.LedgerRow\"f\n\tLedgerRow\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\x12\x11\n\tduplicate\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x32\xcf\x02\n\x0c\x41\x64minService\x12P\n\x0bListWorkers\x12\x1f.ringmill.v1.ListWorkersRequest\x1a .ringmill.v1.ListWorkersResponse\x12R\n\x0bMoveWorkers\x12\x1f.ringmill.v1.MoveWorkersRequest\x1a .ringmill.v1.MoveWorkersResponse0\x01\x12M\n\nExplainKey\x12\x1e.ringmill.v1.ExplainKeyRequest\x1a\x1f.ringmill.v1.ExplainKeyResponse\x12J\n\tGetLedger\x12\x1d.ringmill.v1.GetLedgerRequest\x1a\x1e.ringmill.v1.GetLedgerResponseBF\n\x0eio.ringmill.v1P\x01Z2github.com/ringmill/ringmill/clients/go/ringmillv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,24 +35,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\016io.ringmill.v1P\001Z2github.com/ringmill/ringmill/clients/go/ringmillv1'
   _globals['_LISTWORKERSREQUEST']._serialized_start=70
   _globals['_LISTWORKERSREQUEST']._serialized_end=90
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=92
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=166
-  _globals['_WORKER']._serialized_start=168
-  _globals['_WORKER']._serialized_end=225
-  _globals['_MOVEWORKERSREQUEST']._serialized_start=227
-  _globals['_MOVEWORKERSREQUEST']._serialized_end=338
-  _globals['_MOVEWORKERSRESPONSE']._serialized_start=340
-  _globals['_MOVEWORKERSRESPONSE']._serialized_end=391
-  _globals['_EXPLAINKEYREQUEST']._serialized_start=393
-  _globals['_EXPLAINKEYREQUEST']._serialized_end=425
-  _globals['_EXPLAINKEYRESPONSE']._serialized_start=427
-  _globals['_EXPLAINKEYRESPONSE']._serialized_end=516
-  _globals['_GETLEDGERREQUEST']._serialized_start=518
-  _globals['_GETLEDGERREQUEST']._serialized_end=556
-  _globals['_GETLEDGERRESPONSE']._serialized_start=558
-  _globals['_GETLEDGERRESPONSE']._serialized_end=615
-  _globals['_LEDGERROW']._serialized_start=617
-  _globals['_LEDGERROW']._serialized_end=719
-  _globals['_ADMINSERVICE']._serialized_start=722
-  _globals['_ADMINSERVICE']._serialized_end=1057
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=93
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=281
+  _globals['_WORKER']._serialized_start=284
+  _globals['_WORKER']._serialized_end=438
+  _globals['_MOVEWORKERSREQUEST']._serialized_start=440
+  _globals['_MOVEWORKERSREQUEST']._serialized_end=551
+  _globals['_MOVEWORKERSRESPONSE']._serialized_start=553
+  _globals['_MOVEWORKERSRESPONSE']._serialized_end=668
+  _globals['_EXPLAINKEYREQUEST']._serialized_start=670
+  _globals['_EXPLAINKEYREQUEST']._serialized_end=702
+  _globals['_EXPLAINKEYRESPONSE']._serialized_start=704
+  _globals['_EXPLAINKEYRESPONSE']._serialized_end=818
+  _globals['_GETLEDGERREQUEST']._serialized_start=820
+  _globals['_GETLEDGERREQUEST']._serialized_end=858
+  _globals['_GETLEDGERRESPONSE']._serialized_start=860
+  _globals['_GETLEDGERRESPONSE']._serialized_end=917
+  _globals['_LEDGERROW']._serialized_start=919
+  _globals['_LEDGERROW']._serialized_end=1021
+  _globals['_ADMINSERVICE']._serialized_start=1024
+  _globals['_ADMINSERVICE']._serialized_end=1359
 # @@protoc_insertion_point(module_scope)
