@@ -15,7 +15,9 @@ COMMANDS = sorted(cast(TyperGroup, get_command(app)).commands)
 
 
 def test_the_commands_are_these() -> None:
-    assert COMMANDS == ["balancer", "bench", "check", "demo", "send", "up", "version", "worker"]
+    processes = ["balancer", "bench", "check", "demo", "send", "up", "version", "worker"]
+    operators = ["drain", "explain", "ledger", "restart", "scale", "workers"]
+    assert sorted(processes + operators) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,6 +49,10 @@ def test_a_bad_flag_is_one_line(command: str, capsys: pytest.CaptureFixture[str]
         (["check"], "Missing argument"),
         (["up", "app.py", "--workers", "0"], "--workers"),
         (["up", "app.py", "--port", "70000"], "--port"),
+        (["up", "app.py", "--replicas", "0"], "--replicas"),
+        (["up", "app.py", "--on-total-loss", "hope"], "hope"),
+        (["scale", "0"], "0"),
+        (["drain"], "Missing argument"),
         (["send", "flights.csv"], "--pipeline"),
         (["send", "flights.csv"], "(ringmill send --help lists what there is)"),
         (["worker", "app.py", "--transport", "pigeon"], "pigeon"),

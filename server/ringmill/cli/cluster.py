@@ -1,19 +1,25 @@
 """A balancer and its workers as child processes, started in order, restarted when they die, and stopped together."""
 
 import os
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ringmill.cli.children import PROGRAM, Child, Ears, Line, how_it_ended
+from ringmill.cli.news import tell
+from ringmill.cli.seat import Seat
 from ringmill.core.errors import Code, RingmillError
 
-RESTART_FIRST_S = 0.2
-RESTART_MAX_S = 10.0
-STEADY_S = 10.0
-"""A worker that ran this long starts over with the shortest pause."""
+BALANCER = "balancer"
+BALANCER_FAILURES_MAX = 5
+"""Starts in a row that a balancer may fail before the cluster is given up."""
+
+TotalLoss = Literal["refuse", "restart-empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,15 @@ class ClusterConfig:
     app: Path
     """File whose pipelines are served."""
     workers: int = 2
+    """How many to begin with; the balancer tells when others are wanted."""
+    replicas: int | None = None
+    """Copies of each partition, the primary included; None: 2 where there are so many workers."""
+    min_in_sync: int = 1
+    """Copies without which a partition takes no events."""
+    on_total_loss: TotalLoss = "restart-empty"
+    """What becomes of a partition whose copies are all gone."""
+    state_dir: Path | None = None
+    """Where the balancer keeps its views; None: in a temporary folder, which is removed at the end."""
     host: str = "127.0.0.1"
     port: int = 7400
     """Public port; 0: any free one."""
@@ -39,10 +54,24 @@ class ClusterConfig:
     program: tuple[str, ...] = PROGRAM
     """What children run; tests put a stand-in here."""
 
+    @property
+    def copies(self) -> int:
+        """Copies of each partition."""
+        return min(2, self.workers) if self.replicas is None else self.replicas
 
-def restart_pause_s(failures: int) -> float:
-    """Pause before the next start after this many failures in a row (1: the first)."""
-    return min(RESTART_FIRST_S * 2.0 ** (failures - 1), RESTART_MAX_S)
+    def validate(self) -> Self:
+        """Returns itself, or raises INVALID_ARGUMENT naming what to mend."""
+        if self.copies > self.workers:
+            raise RingmillError(
+                Code.INVALID_ARGUMENT,
+                f"{self.copies} replicas need as many workers: say --workers {self.copies}, or fewer --replicas",
+            )
+        if self.min_in_sync > self.copies:
+            raise RingmillError(
+                Code.INVALID_ARGUMENT,
+                f"--min-in-sync {self.min_in_sync} is more than the {self.copies} copies that there are to be",
+            )
+        return self
 
 
 def pinned_cores(workers: int, cores: list[int]) -> list[int | None]:
@@ -52,25 +81,11 @@ def pinned_cores(workers: int, cores: list[int]) -> list[int | None]:
     return list(cores[1 : workers + 1])
 
 
-@dataclass(slots=True)
-class _Seat:
-    """A worker's place: its process, or the moment at which it is to be started again."""
-
-    index: int
-    child: Child | None = None
-    started_s: float = 0.0
-    start_at_s: float = 0.0
-    failures: int = 0
-    """In a row."""
-    is_coming_back: bool = False
-    """Started again, and not yet ready."""
-
-
 class Cluster:
     """Starts, watches and stops the processes. Call `step` often: it hears the children and restarts the dead."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        self.config = config
+        self.config = config.validate()
         self.address = ""
         """Where clients connect, host:port."""
         self.pipelines: list[dict[str, Any]] = []
@@ -80,11 +95,14 @@ class Cluster:
         self.stopping = False
         """Set it, from a signal handler too, to make `start` and loops around `step` return."""
         self._ears = Ears()
-        self._balancer: Child | None = None
+        self._balancer = Seat(BALANCER, self._spawn_balancer)
         self._compiler: Child | None = None
-        self._seats = [_Seat(index) for index in range(config.workers)]
-        self._cores = pinned_cores(config.workers, sorted(os.sched_getaffinity(0)) if config.pin else [])
+        names = [f"worker-{index}" for index in range(config.workers)]
+        cores = pinned_cores(config.workers, sorted(os.sched_getaffinity(0)) if config.pin else [])
+        self._cores = dict(zip(names, cores, strict=True))
+        self._seats = {name: self._seat(name) for name in names}
         self._link = ""
+        self._state_dir = config.state_dir
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +115,12 @@ class Cluster:
     @property
     def workers(self) -> list[Child]:
         """The workers that run."""
-        return [seat.child for seat in self._seats if seat.child is not None]
+        return [seat.child for seat in self._seats.values() if seat.child is not None]
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        return sum(seat.wanted for seat in self._seats.values())
 
     def start(self) -> list[Line]:
         """Starts everything and waits until it is ready; returns what the children said.
@@ -106,31 +129,35 @@ class Cluster:
         RingmillError with a child's own last error when it ends before it was ready.
         """
         deadline_s = time.monotonic() + self.config.start_s
-        self._balancer = self._spawn("balancer", self._balancer_arguments())
+        if self._state_dir is None:
+            self._state_dir = Path(tempfile.mkdtemp(prefix="ringmill-"))
+        balancer = self._balancer.start(time.monotonic())
         self._compiler = self._spawn("check", ["check", str(self.config.app), "--json"])
-        heard = self._until([self._balancer, self._compiler], deadline_s)
-        if self._balancer.ready is None:
+        heard = self._until([balancer, self._compiler], deadline_s)
+        if balancer.ready is None:
             return heard
         self.pipelines = [line.report for line in heard if line.report.get("event") == "pipeline"]
-        self.address, self._link = self._balancer.ready["address"], self._balancer.ready["link"]
-        return heard + self._until([self._start_worker(seat) for seat in self._seats], deadline_s)
+        self.address, self._link = balancer.ready["address"], balancer.ready["link"]
+        return heard + self._until([seat.start(time.monotonic()) for seat in self._seats.values()], deadline_s)
 
     def step(self, timeout_s: float) -> list[Line]:
-        """Hears the children for at most this long, and restarts workers that died.
+        """Hears the children for at most this long, starts the dead again, and those that the balancer asks for.
 
-        Raises RingmillError UNAVAILABLE when the balancer has died: without it nothing can be served.
+        Raises RingmillError UNAVAILABLE when the balancer dies again and again: without it nothing can be served.
         """
         heard = self._listen(timeout_s)
-        if self._balancer is not None and (status := self._balancer.exit_status()) is not None:
-            raise RingmillError(Code.UNAVAILABLE, f"balancer: {_why(self._balancer, status)}")
-        for seat in self._seats:
+        for seat in (self._balancer, *self._seats.values()):
             heard += self._look_after(seat)
+        self._seats = {name: seat for name, seat in self._seats.items() if not seat.is_over}
+        if self._balancer.failures > BALANCER_FAILURES_MAX:
+            why = self._balancer.last_error or "it died again and again"
+            raise RingmillError(Code.UNAVAILABLE, f"balancer: {why}")
         return heard
 
     def stop(self) -> None:
         """Stops the balancer, then the workers: so what clients have in flight is still answered."""
         deadline_s = time.monotonic() + self.config.stop_s
-        front = [child for child in (self._compiler, self._balancer) if child is not None]
+        front = [child for child in (self._compiler, self._balancer.child) if child is not None]
         for group in (front, self.workers):
             for child in group:
                 child.terminate()
@@ -139,22 +166,29 @@ class Cluster:
         for child in (*front, *self.workers):
             child.kill()
         self._ears.close()
+        if self.config.state_dir is None and self._state_dir is not None:
+            shutil.rmtree(self._state_dir, ignore_errors=True)
 
-    def _balancer_arguments(self) -> list[str]:
-        listen = f"{self.config.host}:{self.config.port}"
-        arguments = ["balancer", "--listen", listen, "--transport", self.config.transport]
-        arguments += ["--workers", str(self.config.workers)]
-        return [*arguments, "--status-interval", str(self.config.status_interval_s)]
+    def _seat(self, name: str) -> Seat:
+        return Seat(name, partial(self._spawn_worker, name))
 
-    def _start_worker(self, seat: _Seat) -> Child:
-        core = self._cores[seat.index]
-        arguments = ["worker", str(self.config.app), "--join", self._link, "--name", f"worker-{seat.index}"]
+    def _spawn_balancer(self) -> Child:
+        """Starts a balancer: after the first one on the same two ports, so that clients and workers find it."""
+        config = self.config
+        arguments = [BALANCER, "--listen", self.address or f"{config.host}:{config.port}"]
+        arguments += ["--link", self._link] if self._link else []
+        arguments += ["--transport", config.transport, "--workers", str(config.workers)]
+        arguments += ["--replicas", str(config.copies), "--min-in-sync", str(config.min_in_sync)]
+        arguments += ["--on-total-loss", config.on_total_loss, "--state-dir", str(self._state_dir)]
+        return self._spawn(BALANCER, [*arguments, "--status-interval", str(config.status_interval_s)])
+
+    def _spawn_worker(self, name: str) -> Child:
+        arguments = ["worker", str(self.config.app), "--join", self._link, "--name", name]
         arguments += ["--transport", self.config.transport]
+        core = self._cores.get(name)
         if core is not None:
             arguments += ["--cpu", str(core)]
-        seat.child = self._spawn(f"worker-{seat.index}", arguments)
-        seat.started_s = time.monotonic()
-        return seat.child
+        return self._spawn(name, arguments)
 
     def _spawn(self, name: str, arguments: list[str]) -> Child:
         child = Child(name, arguments, self.config.program)
@@ -179,42 +213,36 @@ class Cluster:
         return heard + self._listen(0.0)
 
     def _listen(self, timeout_s: float) -> list[Line]:
-        heard = self._ears.listen(timeout_s)
-        for line in heard:
-            if line.child == "balancer" and line.report.get("event") == "status":
-                self.status = line.report
+        heard: list[Line] = []
+        for line in self._ears.listen(timeout_s):
+            heard.append(line)
+            if line.child == BALANCER and line.report:
+                heard += self._heed(line.report)
         return heard
 
-    def _look_after(self, seat: _Seat) -> list[Line]:
-        now_s = time.monotonic()
-        if seat.child is None:
-            if not self.stopping and now_s >= seat.start_at_s:
-                self._start_worker(seat)
-                seat.is_coming_back = True
-            return []
-        status = seat.child.exit_status()
-        if status is None:
-            return _welcome(seat)
-        heard = self._listen(0.0)  # its last words
-        seat.failures = 1 if now_s - seat.started_s > STEADY_S else seat.failures + 1
-        pause_s = restart_pause_s(seat.failures)
-        why = _why(seat.child, status)
-        seat.child, seat.start_at_s = None, now_s + pause_s
-        return [*heard, Line(f"worker-{seat.index}", f"{why}; starting it again in {pause_s:.1f} s")]
+    def _heed(self, report: dict[str, Any]) -> list[Line]:
+        """Takes what the balancer reports: its counters, the workers that it wants, and what happened."""
+        event = report.get("event")
+        if event == "status":
+            self.status = report
+        elif event == "want":
+            self._want(report["workers"])
+        text = tell(report)
+        return [Line(BALANCER, text)] if text else []
 
+    def _want(self, names: list[str]) -> None:
+        """Makes a seat for each newcomer. Who is not wanted any more leaves by itself once it holds nothing."""
+        for name in names:
+            if name not in self._seats:
+                self._seats[name] = self._seat(name)
+        for name, seat in self._seats.items():
+            seat.wanted = name in names
 
-def _welcome(seat: _Seat) -> list[Line]:
-    """Tells once that a worker is back."""
-    if not seat.is_coming_back or seat.child is None or seat.child.ready is None:
-        return []
-    seat.is_coming_back = False
-    return [Line(seat.child.name, f"is back, process {seat.child.pid}; its keys begin anew")]
+    def _look_after(self, seat: Seat) -> list[Line]:
+        heard = self._listen(0.0) if seat.has_ended else []  # its last words
+        text = "" if self.stopping else seat.check(time.monotonic())
+        return [*heard, Line(seat.name, text)] if text else heard
 
 
 def _is_ready(child: Child) -> bool:
     return child.ready is not None or child.exit_status() == 0
-
-
-def _why(child: Child, status: int) -> str:
-    """Why a child ended: its own last error, if it chose to end."""
-    return child.last_error if child.last_error and status > 0 else how_it_ended(status)

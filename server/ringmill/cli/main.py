@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ringmill.cli import console
-from ringmill.cli.commands import bench, check, demo, send, serve, up, version
+from ringmill.cli.commands import bench, check, demo, look, move, send, serve, up, version
 from ringmill.core.errors import RingmillError
 
 DEBUG_VARIABLE = "RINGMILL_DEBUG"
@@ -29,6 +29,12 @@ app.command("up")(up.up)
 app.command("send")(send.send)
 app.command("check")(check.check)
 app.command("demo")(demo.demo)
+app.command("workers")(look.workers)
+app.command("scale")(move.scale)
+app.command("drain")(move.drain)
+app.command("restart")(move.restart)
+app.command("explain")(look.explain)
+app.command("ledger")(look.ledger)
 app.command("bench")(bench.bench)
 app.command("worker")(serve.worker)
 app.command("balancer")(serve.balancer)

@@ -11,8 +11,9 @@ import typer
 
 from ringmill.cli import console, process
 from ringmill.cli.children import Line
-from ringmill.cli.cluster import Cluster, ClusterConfig
+from ringmill.cli.cluster import Cluster, ClusterConfig, TotalLoss
 from ringmill.cli.commands.serve import TransportOption
+from ringmill.cli.news import copies, plural
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -28,21 +29,47 @@ def up(
     host: Annotated[
         str, typer.Option(help="Public address to bind; keep it private, gRPC is not an edge.")
     ] = "127.0.0.1",
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="Copies of each partition, on different workers. Default: 2 where there are 2 workers.", min=1
+        ),
+    ] = None,
+    min_in_sync: Annotated[int, typer.Option(help="Copies without which a partition takes no events.", min=1)] = 1,
+    on_total_loss: Annotated[
+        TotalLoss, typer.Option(help="When every copy of a partition is gone: refuse its keys, or begin them anew.")
+    ] = "restart-empty",
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Folder where the balancer keeps its view. Default: a temporary one.")
+    ] = None,
     pin: Annotated[bool, typer.Option(help="Give each worker its own core where there are enough.")] = True,
     transport: TransportOption = "auto",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the processes log, too.")] = False,
 ) -> int:
     """Serve the pipelines of a file on this machine: one balancer, some workers, one address.
 
-    A worker that dies is started again. Ctrl-C or SIGTERM stops everything, and so does the end of this process.
+    Each key has copies on other workers: when a worker dies, another one goes on with its keys, and it is started
+    again. So is the balancer. Ctrl-C or SIGTERM stops everything, and so does the end of this process.
 
     [dim]$ ringmill up examples/flights.py[/dim]
     [dim]$ ringmill up app.py --workers 4 --port 9000[/dim]
+    [dim]$ ringmill up app.py --workers 3 --replicas 3 --min-in-sync 2[/dim]
     """
     process.die_with_parent()
     with app.open("rb"):
         pass  # an unreadable file is told here, before anything is started
-    config = ClusterConfig(app, workers=workers, host=host, port=port, transport=transport, pin=pin)
+    config = ClusterConfig(
+        app,
+        workers=workers,
+        replicas=replicas,
+        min_in_sync=min_in_sync,
+        on_total_loss=on_total_loss,
+        state_dir=state_dir,
+        host=host,
+        port=port,
+        transport=transport,
+        pin=pin,
+    )
     with Cluster(config) as cluster, stopped_by_signals(cluster):
         show_start(cluster, verbose)
         if not cluster.stopping:
@@ -73,8 +100,8 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
     """Starts the cluster and prints what was compiled, for how long, and the address."""
     began_s = time.monotonic()
     screen = console.out()
-    count = _plural(cluster.config.workers, "worker")
-    screen.print(f"starting a balancer and {count}; the first start compiles, which takes some seconds")
+    workers = plural(cluster.config.workers, "worker")
+    screen.print(f"starting a balancer and {workers}; the first start compiles, which takes some seconds")
     with screen.status("compiling"):
         heard = cluster.start()
     show_logs(heard, verbose)
@@ -83,7 +110,10 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
     for pipeline in cluster.pipelines:
         screen.print(f"ringmill {_version()}  {_pipeline(pipeline)}")
     took_s = time.monotonic() - began_s
-    screen.print(f"{count}  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s")
+    count = plural(cluster.config.copies, "copy", "copies")
+    screen.print(
+        f"{workers}, {count} of each key  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s"
+    )
 
 
 def show_logs(lines: list[Line], verbose: bool = False) -> None:
@@ -97,12 +127,14 @@ def show_logs(lines: list[Line], verbose: bool = False) -> None:
 
 
 def status_line(status: dict[str, Any], events_per_s: float, alive: int, workers: int) -> str:
-    """What the live status says: rate, keys, what is in flight, and workers when some are missing."""
+    """What the live status says: rate, keys, what is in flight, how the copies stand, and who is missing."""
     parts = [f"{console.count(events_per_s)} events/s", f"{console.count(status.get('keys', 0))} keys"]
     parts.append(f"{console.count(status.get('in_flight', 0))} in flight")
     parts.append(f"{console.count(status.get('events', 0))} events in all")
     if alive < workers:
         parts.append(f"{alive} of {workers} workers")
+    if standing := copies(status):
+        parts.append(standing)
     return "  ".join(parts)
 
 
@@ -139,7 +171,7 @@ def _watch(cluster: Cluster, verbose: bool) -> None:
 
 
 def _redraw(live: "Status", cluster: Cluster, rate: _Rate) -> None:
-    live.update(status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.config.workers))
+    live.update(status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.wanted))
 
 
 def _watch_plainly(cluster: Cluster, rate: _Rate, verbose: bool) -> None:
@@ -150,7 +182,7 @@ def _watch_plainly(cluster: Cluster, rate: _Rate, verbose: bool) -> None:
         now_s = time.monotonic()
         if now_s < next_s or not rate.hear(cluster.status, now_s):
             continue
-        line = status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.config.workers)
+        line = status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.wanted)
         if line != last:
             console.out().print(line)
         next_s, last = now_s + PLAIN_STATUS_S, line
@@ -160,10 +192,6 @@ def _pipeline(report: dict[str, Any]) -> str:
     how = "compiled" if report["cold"] else "loaded from the cache"
     name = f"[bold]{report['name']}[/bold] {report['version']}"
     return f"{name}  (digest {report['digest'][:8]}, {how} in {report['compile_s']:.1f} s)"
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _version() -> str:
