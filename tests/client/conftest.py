@@ -98,12 +98,12 @@ class FakeServer:
             self.gate.wait()
             _misbehave(opening.pipeline, number, context)
             if opening.pipeline != "mute":
-                yield self._answer(request, len(opening.producer) > 0)
+                yield self._answer(request)
 
-    def _answer(self, request: pb.ProcessRequest, named: bool) -> pb.ProcessResponse:
+    def _answer(self, request: pb.ProcessRequest) -> pb.ProcessResponse:
         assert len(request.events) <= MAX_EVENTS
         assert request.ByteSize() <= MAX_BYTES
-        assert (request.sequence > 0) == named
+        assert request.sequence > 0
         outcomes = [self._outcome(event) for event in request.events]
         rejected = sum(outcome.HasField("rejection") for outcome in outcomes)
         return pb.ProcessResponse(sequence=request.sequence, outcomes=outcomes, rejected=rejected)

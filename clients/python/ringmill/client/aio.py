@@ -9,25 +9,27 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from ringmill.client.aio_connection import AwaitedConnection
 from ringmill.client.codec import EventWriter, load_codec
 from ringmill.client.columns import EventColumns, event_columns
-from ringmill.client.errors import ClientError, status_error
+from ringmill.client.connection import LIMITS
+from ringmill.client.errors import ClientError, status_error, unconfirmed_error
 from ringmill.client.feeds import ColumnsFeed, RowsFeed
 from ringmill.client.frames import frame_fields, joined_frame
 from ringmill.client.outcome import Outcome
 from ringmill.client.result import Result
 from ringmill.client.rows import RowEncoder
 from ringmill.client.schema import Schema
-from ringmill.client.session import Feed, Session, Settings, metadata_of
+from ringmill.client.session import Session
+from ringmill.client.settings import make_settings
+from ringmill.client.tracing import metadata_of
 from ringmill.core.errors import Code
-from ringmill.transport.api import ClientTls, Limits, Metadata
+from ringmill.transport.api import ClientTls, Metadata
 from ringmill.transport.options import channel_credentials, channel_options
 from ringmill.v1 import processing_pb2 as pb
 
 _aio: Any = grpc.aio  # grpc-stubs lack EOF and the defaults of parameters
 _SERVICE = "/ringmill.v1.ProcessingService/"
-_LOOKS = 4
-"""How often in a time-out the watch looks whether anything came."""
 
 
 class AsyncClient:
@@ -37,7 +39,8 @@ class AsyncClient:
             result = await client.process(keys, times, delay=delays)
 
     Any number of tasks may use it at once: their events share the stream, and what gathers while a write is in flight
-    goes as one message. It connects when first used, and again after an error; errors are those of `Client`.
+    goes as one message. It connects when first used, dials again when the stream breaks, and
+    resumes; errors are those of `Client`.
     """
 
     def __init__(
@@ -53,24 +56,36 @@ class AsyncClient:
         timeout_s: float | None = 30.0,
         connect_timeout_s: float = 10.0,
         deadline_ms: int = 0,
+        retry_s: float = 30.0,
+        resend: bool = False,
+        replay: bool = False,
         metadata: Metadata = (),
         tls: ClientTls | None = None,
     ) -> None:
         """Takes what `Client` takes."""
-        self._settings = Settings(
-            pipeline, producer, version, ack, batch_events_max, in_flight_max, timeout_s, deadline_ms
+        self._settings = make_settings(
+            pipeline=pipeline,
+            producer=producer,
+            version=version,
+            ack=ack,
+            batch_events_max=batch_events_max,
+            in_flight_max=in_flight_max,
+            timeout_s=timeout_s,
+            deadline_ms=deadline_ms,
+            retry_s=retry_s,
+            resend=resend,
+            replay=replay,
         )
-        self._settings.validate()
         self._address = address
         self._connect_timeout_s = connect_timeout_s
         self._metadata = tuple(metadata)
         self._tls = tls
         self._channel: Any = None
         self._connecting = asyncio.Lock()
-        self._connection: _Connection | None = None
+        self._connection: AwaitedConnection | None = None
         self._singles: _Singles | None = None
         self._schema: Schema | None = None
-        self._sequence = 0
+        self._unconfirmed = 0
         self._closed = False
 
     async def __aenter__(self) -> "AsyncClient":
@@ -149,6 +164,30 @@ class AsyncClient:
         except grpc.aio.AioRpcError as error:
             raise self._error_of(error) from None
 
+    async def last_sequence(self) -> int:
+        """Highest sequence of this producer that the server had applied when this client came."""
+        return (await self._connected()).session.last_sequence
+
+    @property
+    def committed_through(self) -> int:
+        """Highest sequence up to which every in-sync replica holds all that this client sent; 0: nothing yet."""
+        return 0 if self._connection is None else self._connection.session.committed_through
+
+    async def flush(self, timeout_s: float | None = None) -> None:
+        """Waits until every in-sync replica holds all that was sent; raises what `Client.flush` raises."""
+        connection = self._connection
+        if connection is None:
+            return
+        limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
+        try:
+            await connection.flush(limit_s)
+        except TimeoutError:
+            raise ClientError(Code.DEADLINE_EXCEEDED, f"not all is committed after {limit_s} s") from None
+        lost = connection.session.take_unconfirmed() + self._unconfirmed
+        self._unconfirmed = 0
+        if lost:
+            raise unconfirmed_error(lost)
+
     async def close(self) -> None:
         """Ends the stream in good order and lets the connection go. Unanswered events stay unanswered."""
         self._closed = True
@@ -157,7 +196,7 @@ class AsyncClient:
         if self._channel is not None:
             await self._channel.close()
 
-    async def _process(self, connection: "_Connection", columns: EventColumns) -> Result:
+    async def _process(self, connection: AwaitedConnection, columns: EventColumns) -> Result:
         schema = await self.describe()
         await asyncio.to_thread(load_codec)  # the first use on a machine compiles for seconds
         feed = _AwaitedFeed(schema, columns)
@@ -170,21 +209,22 @@ class AsyncClient:
             connection.session.withdraw(feed)
         return feed.result
 
-    async def _connected(self) -> "_Connection":
+    async def _connected(self) -> AwaitedConnection:
         connection = self._connection
         if connection is not None and connection.error is None and not self._closed:
             return connection
         async with self._connecting:
             return await self._connect()
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> AwaitedConnection:
         if self._closed:
             raise ClientError(Code.FAILED_PRECONDITION, "the client is closed")
         connection = self._connection
         if connection is not None:
             if connection.error is None:  # another task has connected in the meantime
                 return connection
-            self._sequence = connection.session.sequence
+            if connection.session.fenced:
+                raise connection.error
         channel = self._open_channel()
         metadata = metadata_of(self._metadata)
         name = self._settings.pipeline
@@ -197,19 +237,22 @@ class AsyncClient:
         except grpc.aio.AioRpcError as error:
             raise self._error_of(error) from None
         self._schema = Schema.of(name, pb.DescribePipelineResponse.FromString(described))
-        connection = _Connection(
-            channel.stream_stream(f"{_SERVICE}Process")(metadata=metadata),
-            Session(self._settings, self._sequence),
+        fresh = AwaitedConnection(
+            lambda: channel.stream_stream(f"{_SERVICE}Process")(metadata=metadata),
+            Session(self._settings, 0 if connection is None else connection.session.sequence),
             self._address,
             self._settings.timeout_s,
+            self._connect_timeout_s,
         )
-        await connection.open(self._connect_timeout_s)
-        self._connection = connection
-        return connection
+        await fresh.open()
+        if connection is not None:
+            self._unconfirmed += connection.session.take_unconfirmed()
+        self._connection = fresh
+        return fresh
 
     def _open_channel(self) -> Any:
         if self._channel is None:
-            options = channel_options(Limits(), self._tls)
+            options = channel_options(LIMITS, self._tls)
             if self._tls is None:
                 self._channel = _aio.insecure_channel(self._address, options=options)
             else:
@@ -221,123 +264,6 @@ class AsyncClient:
         return status_error(Code(error.code().value[0]), error.details() or "", self._address)
 
 
-class _Connection:
-    """One stream: a task that writes what the feeds have, and a task that reads the answers."""
-
-    def __init__(self, call: Any, session: Session, target: str, timeout_s: float | None) -> None:
-        self.session = session
-        self.error: ClientError | None = None
-        self._call = call
-        self._target = target
-        self._timeout_s = timeout_s
-        self._heard = False
-        self._work = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def open(self, timeout_s: float) -> None:
-        """Sends the opening and waits for its answer. Raises ClientError."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._call.write(self.session.opening())
-                await self._read_one()
-        except TimeoutError:
-            self.abandon(ClientError(Code.DEADLINE_EXCEEDED, f"{self._target} did not open a stream in {timeout_s} s"))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await self._end_with_status()
-        except ClientError as error:
-            self.abandon(error)
-        if self.error is not None:
-            raise self.error
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
-        if self._timeout_s is not None:
-            self._tasks.append(asyncio.create_task(self._watch(self._timeout_s)))
-
-    def offer(self, feed: Feed) -> None:
-        """Sends what the feed has as soon as the stream can take it. Raises why the stream ended, if it has."""
-        if self.error is not None:
-            raise self.error
-        self.session.offer(feed)
-        self._work.set()
-
-    def abandon(self, error: ClientError) -> None:
-        """Breaks the stream off for a reason of our own."""
-        self._end(error)
-        self._call.cancel()
-
-    async def close(self) -> None:
-        """Half-closes, and waits a moment for the server to end the stream."""
-        if self.error is None and self._tasks:
-            self._tasks[1].cancel()
-            try:
-                async with asyncio.timeout(1.0):
-                    await self._call.done_writing()
-                    await self._tasks[0]
-            except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                pass
-        self._end(ClientError(Code.CANCELLED, "the client was closed"))
-        self._call.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._work.wait()
-                self._work.clear()
-                while (message := self.session.take()) is not None:
-                    await self._call.write(message)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the reader hears the status
-
-    async def _read(self) -> None:
-        try:
-            while await self._read_one():
-                self._work.set()  # there may be room for another batch
-        except ClientError as error:
-            self.abandon(error)
-        except grpc.aio.AioRpcError:
-            await self._end_with_status()
-        except asyncio.CancelledError:
-            self._end(ClientError(Code.CANCELLED, "the stream was cancelled"))
-            raise
-
-    async def _watch(self, timeout_s: float) -> None:
-        """Breaks the stream off when batches are on their way and nothing comes for `timeout_s`.
-
-        One timer for the stream, because one for each event would cost more than the event.
-        """
-        silent = 0
-        while silent <= _LOOKS:  # at the first look the batch may just have been sent
-            await asyncio.sleep(timeout_s / _LOOKS)
-            silent = silent + 1 if self.session.in_flight and not self._heard else 0
-            self._heard = False
-        self.abandon(ClientError(Code.DEADLINE_EXCEEDED, f"no outcome came for {timeout_s} s"))
-
-    async def _read_one(self) -> bool:
-        message = await self._call.read()
-        if message is _aio.EOF:
-            await self._end_with_status()
-            return False
-        self._heard = True
-        self.session.receive(message)
-        return True
-
-    async def _end_with_status(self) -> None:
-        code = Code((await self._call.code()).value[0])
-        details = await self._call.details()
-        if code == Code.OK:
-            self._end(ClientError(Code.UNAVAILABLE, f"{self._target} ended the stream"))
-        else:
-            self._end(status_error(code, details or "", self._target))
-
-    def _end(self, error: ClientError) -> None:
-        if self.error is None:
-            self.error = error
-            self.session.end(error)
-            for task in self._tasks:
-                if task is not asyncio.current_task():
-                    task.cancel()
-
-
 class _AwaitedFeed(ColumnsFeed):
     """Columns whose last outcome resolves a future."""
 
@@ -345,9 +271,9 @@ class _AwaitedFeed(ColumnsFeed):
         super().__init__(schema, columns, EventWriter())
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def deliver(self, message: bytes, count: int) -> pb.ProcessResponse:
+    def deliver(self, message: bytes, count: int, sequence: int) -> pb.ProcessResponse:
         """Puts the outcomes into the result."""
-        head = super().deliver(message, count)
+        head = super().deliver(message, count, sequence)
         if self.done and not self.finished.done():
             self.finished.set_result(None)
         return head
@@ -363,7 +289,7 @@ class _AwaitedFeed(ColumnsFeed):
 class _Singles:
     """Single events, each with a future for its outcome."""
 
-    def __init__(self, schema: Schema, connection: _Connection) -> None:
+    def __init__(self, schema: Schema, connection: AwaitedConnection) -> None:
         self.connection = connection
         self.feed = RowsFeed(schema, self._resolve, self._fail)
         self._rows = RowEncoder(schema)

@@ -7,8 +7,8 @@ from typing import Any
 
 from ringmill.client.codec import EventWriter
 from ringmill.client.columns import EventColumns, event_columns
-from ringmill.client.connection import Connection, call, wait
-from ringmill.client.errors import ClientError
+from ringmill.client.connection import LIMITS, Connection, call
+from ringmill.client.errors import ClientError, unconfirmed_error
 from ringmill.client.feeds import ColumnsFeed, OutcomeBatch, RowsFeed, SpanFeed
 from ringmill.client.frames import frame_fields, joined_frame
 from ringmill.client.outcome import Outcome
@@ -16,7 +16,9 @@ from ringmill.client.puller import Puller
 from ringmill.client.result import Result
 from ringmill.client.rows import RowEncoder
 from ringmill.client.schema import Schema
-from ringmill.client.session import Session, Settings, metadata_of
+from ringmill.client.session import Session
+from ringmill.client.settings import make_settings
+from ringmill.client.tracing import metadata_of
 from ringmill.core.errors import Code
 from ringmill.transport import make_loop
 from ringmill.transport.api import ClientTls, Metadata
@@ -33,8 +35,9 @@ class Client:
         with Client("localhost:7400", "flights") as client:
             result = client.process(keys, times, delay=delays)
 
-    It connects when first used, and again after an error. A call that fails raises ClientError; a stream that breaks
-    under a call raises ProcessError, which tells how many events were answered. Rejected events raise nothing.
+    It connects when first used. When the stream breaks under a call it dials again, and sends what was not answered
+    again: a server that deduplicates applies each event once. A call that fails raises ClientError; one that fails
+    while events were unanswered raises ProcessError, which tells how many. Rejected events raise nothing.
     """
 
     def __init__(
@@ -50,26 +53,39 @@ class Client:
         timeout_s: float | None = 30.0,
         connect_timeout_s: float = 10.0,
         deadline_ms: int = 0,
+        retry_s: float = 30.0,
+        resend: bool = False,
+        replay: bool = False,
         metadata: Metadata = (),
         tls: ClientTls | None = None,
         transport: Kind = "auto",
     ) -> None:
         """address: host:port. tls: certificates; None: plain text. transport: "auto", "cq" or "aio".
 
-        metadata: sent with every call; a traceparent is added from the current span when there is none in it.
-        The other settings are those of `session.Settings`.
+        producer: a stable name by which a restarted client goes on as the same; without one the client makes up its
+        own for as long as it lives. metadata: sent with every call; a traceparent is added from the current span when
+        there is none in it. The other settings are those of `settings.Settings`.
         """
-        self._settings = Settings(
-            pipeline, producer, version, ack, batch_events_max, in_flight_max, timeout_s, deadline_ms
+        self._settings = make_settings(
+            pipeline=pipeline,
+            producer=producer,
+            version=version,
+            ack=ack,
+            batch_events_max=batch_events_max,
+            in_flight_max=in_flight_max,
+            timeout_s=timeout_s,
+            deadline_ms=deadline_ms,
+            retry_s=retry_s,
+            resend=resend,
+            replay=replay,
         )
-        self._settings.validate()
         self._address = address
         self._connect_timeout_s = connect_timeout_s
         self._metadata = tuple(metadata)
         self._loop = make_loop(transport)
-        self._channel = self._loop.channel(address, tls)
+        self._channel = self._loop.channel(address, tls, LIMITS)
         self._connection: Connection | None = None
-        self._sequence = 0
+        self._unconfirmed = 0
         self._schema: Schema | None = None
         self._rows: RowEncoder | None = None
         self._writer = EventWriter()
@@ -97,6 +113,24 @@ class Client:
         info = self._connected().session.info
         assert info is not None  # connecting waits for it
         return info
+
+    @property
+    def last_sequence(self) -> int:
+        """Highest sequence of this producer that the server had applied when this client came.
+
+        A client that begins under an old name goes on after it, unless `replay` is set.
+        """
+        return self._connected().session.last_sequence
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last batch sent."""
+        return self._connected().session.sequence
+
+    @property
+    def committed_through(self) -> int:
+        """Highest sequence up to which every in-sync replica holds all that this client sent; 0: nothing yet."""
+        return self._connected().session.committed_through
 
     def process(self, keys: Sequence[str] | Any, times: Any = None, /, **fields: Any) -> Result:
         """Processes columns of events and waits for all outcomes.
@@ -192,6 +226,31 @@ class Client:
         """The low-level way: submit spans of prepared columns as they fall due, and poll for outcomes."""
         return EventStream(self, self._connected())
 
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Waits until every in-sync replica holds all that was sent: what ack="primary" leaves open.
+
+        timeout_s: None stands for the client's own. Raises ClientError: DEADLINE_EXCEEDED, after which it may be tried
+        again; DATA_LOSS if events that a primary alone had answered were rejected after its loss, or may have been.
+        """
+        connection = self._connection
+        if connection is None:
+            return
+        session = connection.session
+        target = session.sequence
+        session.flushes += 1
+        try:
+            session.beat()
+            connection.send()
+            limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
+            if not self._loop.run_until(lambda: session.error is not None or not session.holds(target), limit_s):
+                raise ClientError(Code.DEADLINE_EXCEEDED, f"not all is committed after {limit_s} s")
+        finally:
+            session.flushes -= 1
+        lost = session.take_unconfirmed() + self._unconfirmed
+        self._unconfirmed = 0
+        if lost:
+            raise unconfirmed_error(lost)
+
     def close(self) -> None:
         """Ends the stream in good order and lets the connection go. Unanswered events stay unanswered."""
         if self._closed:
@@ -199,8 +258,9 @@ class Client:
         self._closed = True
         connection = self._connection
         if connection is not None and connection.error is None:
-            connection.half_close()
-            self._loop.run_until(lambda: connection.error is not None, 1.0)
+            if connection.half_close():
+                self._loop.run_until(lambda: not connection.connected, 1.0)
+            connection.abandon(ClientError(Code.CANCELLED, "the client was closed"))
         self._channel.close()
 
     @property
@@ -238,11 +298,12 @@ class Client:
     def _wait(self, connection: Connection, done: Callable[[], bool]) -> None:
         """Runs the loop until done() is true, as long as something comes in each `timeout_s`."""
         timeout_s = self._settings.timeout_s
-        heard = connection.heard
+        session = connection.session
+        heard = session.progress
         while not self._loop.run_until(done, timeout_s):
-            if connection.heard == heard:
+            if session.progress == heard:
                 connection.abandon(ClientError(Code.DEADLINE_EXCEEDED, f"no outcome came for {timeout_s} s"))
-            heard = connection.heard
+            heard = session.progress
 
     def _connected(self) -> Connection:
         """The open stream; opens one where there is none."""
@@ -251,11 +312,11 @@ class Client:
         connection = self._connection
         if connection is not None and connection.error is None:
             return connection
-        if connection is not None:
-            self._sequence = connection.session.sequence
-        return self._connect()
+        if connection is not None and connection.session.fenced:
+            raise connection.error or ClientError(Code.ABORTED, "")
+        return self._connect(0 if connection is None else connection.session.sequence)
 
-    def _connect(self) -> Connection:
+    def _connect(self, sequence: int) -> Connection:
         metadata = metadata_of(self._metadata)
         target, patience_s = self._address, self._connect_timeout_s
         name = self._settings.pipeline
@@ -263,15 +324,20 @@ class Client:
         answer = call(self._loop, self._channel, "DescribePipeline", request, target, metadata, patience_s)
         self._schema = Schema.of(name, pb.DescribePipelineResponse.FromString(answer))
         self._rows = None
-        connection = Connection(self._channel, Session(self._settings, self._sequence), target, metadata)
-        session = connection.session
+        session = Session(self._settings, sequence)
+        connection = Connection(self._loop, self._channel, session, target, metadata, patience_s)
 
         def opened() -> bool:
-            return session.info is not None or connection.error is not None
+            return session.opened or session.error is not None
 
-        wait(self._loop, opened, patience_s, f"{target} did not open a stream")
-        if connection.error is not None:
-            raise connection.error
+        if not self._loop.run_until(opened, patience_s):
+            connection.abandon(
+                ClientError(Code.DEADLINE_EXCEEDED, f"{target} did not open a stream within {patience_s} s")
+            )
+        if session.error is not None:
+            raise session.error
+        if self._connection is not None:
+            self._unconfirmed += self._connection.session.take_unconfirmed()
         self._connection = connection
         return connection
 

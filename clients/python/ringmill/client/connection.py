@@ -1,65 +1,166 @@
-"""One stream of a blocking client, on the transport's loop."""
+"""The connection of a blocking client, on the transport's loop: one stream at a time, and a new one after a break."""
 
+import random
+import time
 from collections.abc import Callable
 
 from ringmill.client.errors import ClientError, status_error
 from ringmill.client.session import Feed, Session
 from ringmill.core.errors import Code
-from ringmill.transport.api import Channel, Loop, Metadata, Status, Stream
+from ringmill.transport.api import Channel, Limits, Loop, Metadata, Status, Stream, Timer
 
 SERVICE = "/ringmill.v1.ProcessingService/"
+LIMITS = Limits(keepalive_interval_s=10.0)
+"""Keepalive finds a server that has vanished without a word, so that the session can go on with another."""
+BEAT_S = 0.002
+"""Time between heartbeats while somebody waits for what only they can tell."""
 
 
 class Connection:
-    """Hands a session's messages to a stream and the stream's messages to the session."""
+    """Carries a session's messages over a stream, and dials again when that breaks."""
 
-    def __init__(self, channel: Channel, session: Session, target: str, metadata: Metadata) -> None:
+    def __init__(
+        self, loop: Loop, channel: Channel, session: Session, target: str, metadata: Metadata, patience_s: float
+    ) -> None:
+        """patience_s: how long the server may take to open a stream. The first attempt is the only one."""
         self.session = session
-        self.heard = 0
-        """Messages that came: whoever waits sees that there is progress."""
-        self.error: ClientError | None = None
-        """Why the stream ended; None while it is open."""
+        self._loop = loop
+        self._channel = channel
         self._target = target
-        self._stream: Stream = channel.open(f"{SERVICE}Process", self, metadata)
-        self._stream.send(session.opening())
+        self._metadata = metadata
+        self._patience_s = patience_s
+        self._line: _Line | None = None
+        self._dialling: Timer | None = None
+        self._beating: Timer | None = None
+        self._dial()
+
+    @property
+    def error(self) -> ClientError | None:
+        """Why it is over; None while it lives, with or without a stream."""
+        return self.session.error
 
     def offer(self, feed: Feed) -> None:
         """Sends what the feed has as soon as the stream can take it."""
         self.session.offer(feed)
-        self._send()
+        self.send()
 
-    def half_close(self) -> None:
-        """Tells the server that nothing more comes; it then ends the stream."""
-        self._stream.finish()
+    def send(self) -> None:
+        """Sends what there is; dials where nothing is connected or about to be."""
+        if self._line is not None:
+            self._line.send()
+        elif self._dialling is None and self.session.error is None:
+            self._dial()
 
     def abandon(self, error: ClientError) -> None:
-        """Breaks the stream off for a reason of our own."""
-        self._end(error)
-        self._stream.cancel()
+        """Ends the session for a reason of our own."""
+        self.session.end(error)
+        line = self._leave()
+        if line is not None:
+            line.stream.cancel()
 
-    def _send(self) -> None:
+    def half_close(self) -> bool:
+        """Tells the server that nothing more comes; it then ends the stream. False where there is none."""
+        if self._line is not None:
+            self._line.stream.finish()
+        return self._line is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a stream, or an attempt to open one."""
+        return self._line is not None
+
+    def beat_later(self) -> None:
+        """Has a heartbeat sent in a moment."""
+        if self._beating is None:
+            self._beating = self._loop.call_later(BEAT_S, self._beat)
+
+    def broke(self, line: "_Line", error: ClientError) -> None:
+        """Hears how a stream, or the attempt to open one, has ended."""
+        if line is not self._line:
+            return
+        self._leave()
+        if self.session.info is None:
+            self.session.end(error)  # the first attempt: the caller is told at once
+            return
+        delay_s = self.session.broke(error, time.monotonic(), random.random())
+        if delay_s is not None:
+            self._dialling = self._loop.call_later(delay_s, self._dial)
+
+    def _leave(self) -> "_Line | None":
+        line, self._line = self._line, None
+        for timer in (self._dialling, self._beating, None if line is None else line.timer):
+            if timer is not None:
+                timer.cancel()
+        self._dialling = self._beating = None
+        return line
+
+    def _dial(self) -> None:
+        self._dialling = None
+        if self.session.error is not None:
+            return
+        line = self._line = _Line(self, self._target)
+        line.begin(self._channel.open(f"{SERVICE}Process", line, self._metadata))
+        if self.session.info is not None:  # the first attempt is watched by the caller
+            line.timer = self._loop.call_later(self._patience_s, line.unopened)
+
+    def drain_later(self, line: "_Line") -> None:
+        """Gives what is on its way the time that the server leaves it."""
+        line.timer = self._loop.call_later(self.session.drain_s, line.drained)
+
+    def _beat(self) -> None:
+        self._beating = None
+        self.session.beat()
+        if self._line is not None:
+            self._line.send()
+
+
+class _Line:
+    """One stream: hands the session's messages to it and its messages to the session."""
+
+    def __init__(self, connection: Connection, target: str) -> None:
+        self._connection = connection
+        self._session = connection.session
+        self._target = target
+        self._over = False
+        self.stream: Stream
+        self.timer: Timer | None = None
+        """When it must be open, and later when it must be left."""
+
+    def begin(self, stream: Stream) -> None:
+        self.stream = stream
+        stream.send(self._session.opening())
+
+    def send(self) -> None:
         # One message at a time: what gathers during a write goes as the next message.
-        if not self._stream.writing:
-            message = self.session.take()
+        if not self.stream.writing and not self._over:
+            message = self._session.take()
             if message is not None:
-                self._stream.send(message)
+                self.stream.send(message)
+            elif self._session.wants_beat:
+                self._connection.beat_later()
 
     def on_message(self, message: bytes) -> None:
         """Hears a response."""
-        self.heard += 1
-        if self.error is not None:
+        session = self._session
+        if self._over or session.error is not None:
             return
+        opening = not session.opened
         try:
-            self.session.receive(message)
+            session.receive(message)
         except ClientError as error:
-            self.abandon(error)
+            self._connection.abandon(error)
+            return
+        if opening and self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if session.drain_s:
+            self._drain()
         else:
-            self._send()
+            self.send()
 
     def on_drain(self) -> None:
         """Hears that the last write is done."""
-        if self.error is None:
-            self._send()
+        self.send()
 
     def on_half_close(self) -> None:
         """Hears nothing: only servers do."""
@@ -67,14 +168,32 @@ class Connection:
     def on_close(self, status: Status) -> None:
         """Hears how the stream ended; a server that ends it by itself without an error has gone away."""
         if status.code == Code.OK:
-            self._end(ClientError(Code.UNAVAILABLE, f"{self._target} ended the stream"))
+            error = ClientError(Code.UNAVAILABLE, f"{self._target} ended the stream")
         else:
-            self._end(status_error(status.code, status.details, self._target))
+            error = status_error(status.code, status.details, self._target)
+        self._break(error)
 
-    def _end(self, error: ClientError) -> None:
-        if self.error is None:
-            self.error = error
-            self.session.end(error)
+    def unopened(self) -> None:
+        """The server has not answered in time."""
+        self._break(ClientError(Code.UNAVAILABLE, f"{self._target} did not open a stream in time"))
+        self.stream.cancel()
+
+    def drained(self) -> None:
+        """Leaves a stream whose server wants to go."""
+        self.stream.finish()
+        self._break(ClientError(Code.UNAVAILABLE, f"{self._target} asked to reconnect"))
+        self.stream.cancel()
+
+    def _drain(self) -> None:
+        if self._session.all_answered:
+            self.drained()
+        elif self.timer is None:
+            self._connection.drain_later(self)
+
+    def _break(self, error: ClientError) -> None:
+        if not self._over:
+            self._over = True
+            self._connection.broke(self, error)
 
 
 class UnaryCall:

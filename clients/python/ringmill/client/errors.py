@@ -29,6 +29,32 @@ class RejectedError(ClientError):
     """Events that were not applied, raised only by `Result.raise_for_rejections`."""
 
 
+def fenced_error(producer: str, details: str) -> ClientError:
+    """The exception for a session that a newer client of the same producer has ended."""
+    return ClientError(
+        Code.ABORTED,
+        f"another client has taken over as producer {producer!r}, and this one is done: "
+        f"clients that run at the same time need names of their own ({details})",
+    )
+
+
+def forgotten_error(producer: str, details: str) -> ClientError:
+    """The exception for a session that the server no longer knows while batches of it are unanswered."""
+    return ClientError(
+        Code.FAILED_PRECONDITION,
+        f"the server no longer knows the session of producer {producer!r}, so what was unanswered cannot be sent "
+        f"again safely; the next call opens a new session ({details})",
+    )
+
+
+def unconfirmed_error(events: int) -> ClientError:
+    """The exception for answers that only a primary gave, and that did not last."""
+    return ClientError(
+        Code.DATA_LOSS,
+        f"{events} events were answered by a primary alone, and with its loss they were, or may have been, undone",
+    )
+
+
 def status_error(code: Code, details: str, target: str) -> ClientError:
     """The exception for a status that ended a call to `target`."""
     if code != Code.UNAVAILABLE:

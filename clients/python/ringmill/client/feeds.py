@@ -10,7 +10,8 @@ from ringmill.client.errors import ClientError
 from ringmill.client.outcome import Outcome
 from ringmill.client.result import Result
 from ringmill.client.schema import Schema
-from ringmill.client.session import BatchLimits, current_traceparent, parse_response
+from ringmill.client.session import BatchLimits, check_sequence, parse_response
+from ringmill.client.tracing import current_traceparent
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 
@@ -42,9 +43,9 @@ class ColumnsFeed:
         self._next += count
         return self._writer.written, count
 
-    def deliver(self, message: bytes, count: int) -> pb.ProcessResponse:
+    def deliver(self, message: bytes, count: int, sequence: int) -> pb.ProcessResponse:
         """Puts the outcomes into the result."""
-        head = self.result.fill(message, count)
+        head = self.result.fill(message, count, sequence)
         self.answered += count
         return head
 
@@ -104,10 +105,10 @@ class SpanFeed:
                 break
         return self._writer.written, taken
 
-    def deliver(self, message: bytes, count: int) -> pb.ProcessResponse:
+    def deliver(self, message: bytes, count: int, sequence: int) -> pb.ProcessResponse:
         """Keeps the outcomes until they are polled."""
         result = Result(self._schema, count)
-        head = result.fill(message, count)
+        head = result.fill(message, count, sequence)
         self.batches.append(OutcomeBatch(self.answered, result))
         self.answered += count
         return head
@@ -155,9 +156,10 @@ class RowsFeed:
             size += len(taken[-1])
         return b"".join(taken), len(taken)
 
-    def deliver(self, message: bytes, count: int) -> pb.ProcessResponse:
+    def deliver(self, message: bytes, count: int, sequence: int) -> pb.ProcessResponse:
         """Passes each outcome on."""
         response = parse_response(message)
+        check_sequence(response, sequence)
         if len(response.outcomes) != count:
             raise ClientError(Code.INTERNAL, f"the server sent {len(response.outcomes)} outcomes for {count} events")
         self.answered += count

@@ -10,6 +10,7 @@ from ringmill.client.codec import OutcomeColumns
 from ringmill.client.errors import RejectedError
 from ringmill.client.outcome import Rejection, reason_name
 from ringmill.client.schema import BOOL, DOUBLE, INTEGER, Schema
+from ringmill.client.session import check_sequence
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 
@@ -29,10 +30,11 @@ class Result:
         self._messages: list[tuple[int, int, bytes]] = []  # first row, number of rows, message
         self._filled = 0
 
-    def fill(self, message: bytes, count: int) -> pb.ProcessResponse:
+    def fill(self, message: bytes, count: int, sequence: int) -> pb.ProcessResponse:
         """Takes the next response, of `count` outcomes, and returns what else it holds. For the clients."""
         first = self._filled
         head = self._columns.decode(message, first, count)
+        check_sequence(head, sequence)
         if self._schema.out_labels or self._columns.reasons[first : first + count].any():
             self._messages.append((first, count, message))  # its bytes are read again when somebody asks for text
         self._filled += count
