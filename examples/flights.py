@@ -18,6 +18,7 @@ class Flight(Event):
 def delays() -> dict[str, Step]:
     """What is kept of the delays of one key."""
     return {
+        "flights": ops.count(),
         "mean": ops.mean("delay"),
         "z": ops.zscore("delay"),
         "ewma": ops.ewma("delay", alpha=0.1),

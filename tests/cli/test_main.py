@@ -51,7 +51,7 @@ def test_a_bad_flag_is_one_line(command: str, capsys: pytest.CaptureFixture[str]
         (["up", "app.py", "--port", "70000"], "--port"),
         (["up", "app.py", "--replicas", "0"], "--replicas"),
         (["up", "app.py", "--on-total-loss", "hope"], "hope"),
-        (["scale", "0"], "0"),
+        (["scale", "0"], "'workers'"),
         (["drain"], "Missing argument"),
         (["send", "flights.csv"], "--pipeline"),
         (["send", "flights.csv"], "(ringmill send --help lists what there is)"),

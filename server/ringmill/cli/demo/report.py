@@ -1,4 +1,4 @@
-"""The demo's report: rates, latencies, the most abnormal routes, and the check against pandas."""
+"""The demo's report: rates, latencies, the waits of the failure, the most abnormal routes, and the checks."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ringmill.cli import console
+from ringmill.cli.admin.show import Account
 from ringmill.cli.demo import oracle
+from ringmill.cli.demo.failure import Failure, Waits
 from ringmill.cli.demo.flights import Events
 
 if TYPE_CHECKING:
@@ -43,30 +45,89 @@ class Findings:
     """Latency of each call with one event."""
     checked_keys: int
     batch_events: int
+    failure: Failure
+    sent: int
+    """Events sent in all."""
+    ledger: Account
+    """What the cluster says became of them."""
 
 
 def show(found: Findings, workers: int) -> int:
-    """Prints the report. Returns the exit status: 1 if our figures are not pandas', or events went missing."""
+    """Prints the report. Returns the exit status: 1 if a check fails."""
     screen = console.out()
+    for table in (
+        _figures(found, workers),
+        _latencies(found),
+        _waits(found),
+        _routes(oracle.abnormal_routes(found.by_route, found.routes.outputs)),
+    ):
+        screen.print()
+        screen.print(table)
     screen.print()
-    screen.print(_figures(found, workers))
-    screen.print()
-    screen.print(_latencies(found))
-    screen.print()
-    screen.print(_routes(oracle.abnormal_routes(found.by_route, found.routes.outputs)))
-    screen.print()
+    results = checks(found)
+    for text, passed in results:
+        screen.print(f"{'[green]yes[/green]' if passed else '[red]NO[/red] '}  {text}")
+    return 0 if all(passed for _, passed in results) else 1
+
+
+def checks(found: Findings) -> list[tuple[str, bool]]:
+    """What must be so, in words, and whether it is."""
     unknown = _unknown_aircraft(found.by_tail)
     complete = found.tails.rejected == unknown and found.routes.rejected == 0
-    screen.print(
-        f"{unknown:,} flights name no aircraft; just as many events were rejected, and all others applied: "
-        f"{_verdict(complete)}"
-    )
+    miscounted = oracle.miscounted(found.by_tail, found.tails.outputs)
     check = oracle.check(found.by_tail, found.tails.outputs, found.checked_keys)
-    screen.print(
-        f"{check.keys:,} aircraft with {check.events:,} flights: mean, z-score and EWMA equal pandas to "
-        f"{oracle.TOLERANCE:g} (largest difference {check.difference:.1g}): {_verdict(check.passed)}"
-    )
-    return 0 if complete and check.passed else 1
+    ledger, failure = found.ledger, found.failure
+    accounted = ledger.balances and ledger.applied + ledger.rejected == found.sent
+    return [
+        (
+            f"nothing lost, nothing counted twice, though {failure.victim} was killed: each of {len(found.by_tail):,} "
+            "flights has its place in the count of its aircraft",
+            miscounted == 0,
+        ),
+        (f"{unknown:,} flights name no aircraft; just as many were rejected, and all others applied", complete),
+        (
+            f"{check.keys:,} aircraft with {check.events:,} flights: mean, z-score and EWMA equal pandas to "
+            f"{oracle.TOLERANCE:g} (largest difference {check.difference:.1g})",
+            check.passed,
+        ),
+        (
+            f"ledger: {ledger.applied:,} events applied and {ledger.rejected:,} rejected, of {found.sent:,} sent",
+            accounted,
+        ),
+        (_whole(failure.whole_after_s), bool(np.isfinite(failure.whole_after_s))),
+    ]
+
+
+def _whole(after_s: float) -> str:
+    if not np.isfinite(after_s):
+        return "every key has its copies again"
+    return f"every key has its copies again, {console.seconds(after_s)} after the kill"
+
+
+def _waits(found: Findings) -> "Table":
+    """How long batches waited: those of the killed worker's keys, and the others."""
+    from rich.table import Table
+
+    failure = found.failure
+    title = f"{failure.victim} was killed (SIGKILL) when {failure.sent:,} flights had been sent: waits of the batches"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column()
+    for heading in ("aircraft", "before: median", "longest", "after: median", "longest"):
+        table.add_column(heading, justify="right")
+    for name, waits in ((f"served by {failure.victim}", failure.victims), ("served by others", failure.others)):
+        table.add_row(name, f"{waits.keys:,}", *_median_and_longest(waits))
+    return table
+
+
+def _median_and_longest(waits: Waits) -> list[str]:
+    cells = []
+    for took_s in (waits.before_s, waits.after_s):
+        cells += (
+            [console.seconds(float(np.median(took_s))), console.seconds(float(took_s.max()))]
+            if took_s.size
+            else ["", ""]
+        )
+    return cells
 
 
 def _figures(found: Findings, workers: int) -> "Table":
@@ -114,7 +175,3 @@ def _routes(table: Any) -> "Table":
 def _unknown_aircraft(events: Events) -> int:
     """Flights whose key is empty."""
     return int(np.count_nonzero(events.keys.indices.to_numpy() == events.keys.dictionary.index("").as_py()))
-
-
-def _verdict(passed: bool) -> str:
-    return "[green]yes[/green]" if passed else "[red]NO[/red]"

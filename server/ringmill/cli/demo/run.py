@@ -1,4 +1,4 @@
-"""Runs the demo: starts a cluster, streams the flights, measures, and reports."""
+"""Runs the demo: starts a cluster, streams the flights, kills a worker on the way, measures, and reports."""
 
 import signal
 import time
@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ringmill.cli import console
+from ringmill.cli.admin import show
 from ringmill.cli.cluster import Cluster, ClusterConfig
 from ringmill.cli.commands.up import show_logs, show_start
-from ringmill.cli.demo import flights, report
+from ringmill.cli.demo import failure, flights, report
 from ringmill.cli.extras import need
 from ringmill.cli.progress import progress
-from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
+    from ringmill.cli.admin.connect import Admin
     from ringmill.client import Client
 
 BATCH_EVENTS = 4096
@@ -28,6 +29,7 @@ COPIES = 10
 BATCH_CALLS = 200
 SINGLE_CALLS = 2_000
 CHECKED_KEYS = 1_000
+PREPARING_EVENTS = 2
 
 
 def run(workers: int) -> int:
@@ -45,23 +47,50 @@ def run(workers: int) -> int:
 
 def _stream_all(cluster: Cluster, years: dict[str, flights.Events]) -> report.Findings:
     """Streams the flights, measures, and hands over all that the report needs."""
+    from ringmill.cli.admin.connect import connected
 
     def watch() -> None:
         show_logs(cluster.step(0.0))
-        if len(cluster.workers) < cluster.config.workers:
-            raise RingmillError(Code.UNAVAILABLE, "a worker died, and its keys' state with it: run the demo again")
 
     by_tail, by_route = years[flights.BY_TAIL], years[flights.BY_ROUTE]
     many = by_tail.copies(COPIES)
     with _client(cluster, flights.BY_ROUTE) as client:
         _prepare(client)
         routes = stream(client, by_route, "flights by route", watch)
-    with _client(cluster, flights.BY_TAIL) as client:
-        tails = stream(client, by_tail, "flights by aircraft", watch)
-        rate = stream(client, many, "ten copies by aircraft", watch, keep=False)
-        batches = _batch_latencies(client, by_tail)
-        singles = _single_latencies(client, by_tail)
-    return report.Findings(by_route, routes, by_tail, tails, rate, batches, singles, CHECKED_KEYS, BATCH_EVENTS)
+    with connected(cluster.address) as admin:
+        failed = _fail(cluster, admin, by_tail, watch)
+        with _client(cluster, flights.BY_TAIL) as client:
+            rate = stream(client, many, "ten copies by aircraft", watch, keep=False)
+            batches = _batch_latencies(client, by_tail)
+            singles = _single_latencies(client, by_tail)
+        ledger = show.total(show.accounts(admin.ledger([]), []))
+    tails = report.Streamed(len(by_tail), failed.rejected, failed.took_s, failed.outputs)
+    sent = sum(map(len, (by_route, by_tail, many))) + BATCH_CALLS * BATCH_EVENTS + SINGLE_CALLS + PREPARING_EVENTS
+    return report.Findings(
+        by_route=by_route,
+        routes=routes,
+        by_tail=by_tail,
+        tails=tails,
+        rate=rate,
+        batches_s=batches,
+        singles_s=singles,
+        checked_keys=CHECKED_KEYS,
+        batch_events=BATCH_EVENTS,
+        failure=failed,
+        sent=sent,
+        ledger=ledger,
+    )
+
+
+def _fail(cluster: Cluster, admin: "Admin", events: flights.Events, watch: Callable[[], None]) -> failure.Failure:
+    """Streams flights while the last worker is killed."""
+    victim = cluster.workers[-1]
+    keys = events.keys.dictionary.to_pylist()
+    with console.out().status("asking which aircraft the victim serves"):
+        mine = failure.served_by(admin, victim.name, keys, admin.workers().partitions)
+    console.out().print(f"{victim.name} serves {np.count_nonzero(mine):,} aircraft; it will be killed in mid-stream")
+    with _client(cluster, flights.BY_TAIL) as its, _client(cluster, flights.BY_TAIL) as others:
+        return failure.stream_through_failure((its, others), events, mine, (victim.name, victim.pid), admin, watch)
 
 
 def stream(
