@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.frame import Entry, PartsReader, failed_result, result_prefix
+from ringmill.core.frame import PartEntry, PartsReader, failed_result, result_prefix
 from ringmill.core.memory import Bytes
 from ringmill.core.view import View, view_from_proto
 from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
@@ -121,8 +121,8 @@ class Link:
             self._registration.view_version = response.view.version
             self._on_view(view_from_proto(response.view))
 
-    def _answer(self, buffer: Bytes, entry: Entry, arrived_ns: int) -> None:
-        part, pipeline, start, stop = entry
+    def _answer(self, buffer: Bytes, entry: PartEntry, arrived_ns: int) -> None:
+        part, pipeline, start, stop = entry[:4]
         try:
             if pipeline >= len(self._lanes):
                 raise RingmillError(
