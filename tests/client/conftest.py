@@ -9,16 +9,20 @@ import asyncio
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
 import trustme
 
-from ringmill.client import AsyncClient, Client, Outcome, Result
+from ringmill.client import AsyncClient, Client, Code, Outcome, Result
+from ringmill.core.errors import RingmillError
 from ringmill.v1 import processing_pb2 as pb
+from tests.client.ledger import Ledger
 
 MAX_EVENTS = 100
 MAX_BYTES = 20_000
@@ -136,6 +140,90 @@ def _rejection(reason: pb.RejectionReason, detail: str) -> pb.Outcome:
     return pb.Outcome(rejection=pb.Rejection(reason=reason, detail=detail))
 
 
+class DurableServer:
+    """A server that deduplicates, and breaks its streams as it is told. Its ledger survives its restarts."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(max_events=10)
+        self.breaks: deque[Break] = deque()
+        """What befalls the streams, one after the other; then nothing does."""
+        self.streams = 0
+        self.port = 0
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        handlers = {
+            "Process": grpc.stream_stream_rpc_method_handler(
+                self.process, pb.ProcessRequest.FromString, pb.ProcessResponse.SerializeToString
+            ),
+            "DescribePipeline": grpc.unary_unary_rpc_method_handler(
+                self.describe, pb.DescribePipelineRequest.FromString, pb.DescribePipelineResponse.SerializeToString
+            ),
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("ringmill.v1.ProcessingService", handlers),)
+        )
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait()
+
+    def describe(self, request: pb.DescribePipelineRequest, context: Any) -> pb.DescribePipelineResponse:
+        place = pb.Field(name="place", kind=pb.FIELD_KIND_INTEGER)
+        return pb.DescribePipelineResponse(version="1.2.0", digest="abc", outputs=[place])
+
+    def process(self, requests: Iterator[pb.ProcessRequest], context: Any) -> Iterator[pb.ProcessResponse]:
+        self.streams += 1
+        fate = self.breaks.popleft() if self.breaks else Break(answers=1 << 30)
+        try:
+            if fate.answers < 0:
+                raise RingmillError(fate.code, "broken before it was open")
+            stream = self.ledger.open(next(requests))
+            yield stream.opened()
+            for number, request in enumerate(requests):
+                if number == fate.answers and not fate.applied:
+                    break
+                response = stream.handle(request)
+                if number == fate.answers:
+                    break
+                if number + 1 == fate.answers and fate.drain_ms:
+                    response.stream.CopyFrom(stream.opened().stream)
+                    response.stream.drain_ms = fate.drain_ms
+                yield response
+            else:
+                return
+            self.ledger.fail_over()
+            if fate.forgets:
+                self.ledger.forget()
+            if fate.code != Code.OK:
+                raise RingmillError(fate.code, "broken on purpose")
+        except RingmillError as error:
+            context.abort(_STATUS[error.code], error.message)
+
+
+@dataclass
+class Break:
+    """What befalls one stream."""
+
+    answers: int
+    """After so many answers it ends; -1: before it is open."""
+    applied: bool = True
+    """Whether what came next is applied all the same."""
+    code: Code = Code.UNAVAILABLE
+    drain_ms: int = 0
+    """Not 0: the last answer asks the client to reconnect."""
+    forgets: bool = False
+
+
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+
+
 class Awaited:
     """An AsyncClient on an event loop of its own."""
 
@@ -181,6 +269,17 @@ class Awaited:
     async def _stop(stream: Any) -> None:
         await stream.aclose()
 
+    def flush(self, timeout_s: float | None = None) -> None:
+        self._runner.run(self._client.flush(timeout_s))
+
+    @property
+    def last_sequence(self) -> int:
+        return self._runner.run(self._client.last_sequence())
+
+    @property
+    def committed_through(self) -> int:
+        return self._client.committed_through
+
     def close(self) -> None:
         if self._open:
             self._open = False
@@ -201,6 +300,13 @@ def secured() -> Iterator[tuple[FakeServer, bytes]]:
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
     fake = FakeServer()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def durable() -> Iterator[DurableServer]:
+    fake = DurableServer()
     yield fake
     fake.stop()
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ringmill.client.columns import EventColumns
 from ringmill.client.errors import ClientError
+from ringmill.client.responses import parse_response
 from ringmill.client.schema import Schema
-from ringmill.client.session import parse_response
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 

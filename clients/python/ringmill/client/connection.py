@@ -180,9 +180,11 @@ class _Line:
 
     def drained(self) -> None:
         """Leaves a stream whose server wants to go."""
-        self.stream.finish()
+        if self._session.all_answered:
+            self.stream.finish()
+        else:
+            self.stream.cancel()
         self._break(ClientError(Code.UNAVAILABLE, f"{self._target} asked to reconnect"))
-        self.stream.cancel()
 
     def _drain(self) -> None:
         if self._session.all_answered:

@@ -8,9 +8,10 @@ from ringmill.client.codec import EventWriter
 from ringmill.client.columns import EventColumns
 from ringmill.client.errors import ClientError
 from ringmill.client.outcome import Outcome
+from ringmill.client.responses import check_sequence, parse_response
 from ringmill.client.result import Result
 from ringmill.client.schema import Schema
-from ringmill.client.session import BatchLimits, check_sequence, parse_response
+from ringmill.client.session import BatchLimits
 from ringmill.client.tracing import current_traceparent
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb

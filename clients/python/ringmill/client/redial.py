@@ -3,7 +3,7 @@
 from ringmill.core.errors import Code
 
 RESUMES_MAX = 8
-"""Streams in a row that may break without any progress: a batch that breaks every stream must not do so for ever."""
+"""How often in a row a session is resumed without any progress: a batch may break every stream that it is sent on."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 1.0
 
@@ -39,7 +39,7 @@ class Redial:
         if self._lost_s is None:
             self._lost_s = now_s
         if self._resumes > RESUMES_MAX:
-            self.why = f"{self._resumes} streams in a row broke without any progress"
+            self.why = f"resumed {RESUMES_MAX} times in a row without any progress"
             return None
         if now_s - self._lost_s >= self._retry_s:
             self.why = f"no stream could be opened for {self._retry_s:g} s"

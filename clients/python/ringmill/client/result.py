@@ -9,8 +9,8 @@ import numpy.typing as npt
 from ringmill.client.codec import OutcomeColumns
 from ringmill.client.errors import RejectedError
 from ringmill.client.outcome import Rejection, reason_name
+from ringmill.client.responses import check_sequence
 from ringmill.client.schema import BOOL, DOUBLE, INTEGER, Schema
-from ringmill.client.session import check_sequence
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from google.protobuf.message import DecodeError
-
 from ringmill.client.errors import ClientError, ProcessError, fenced_error, forgotten_error
 from ringmill.client.redial import RESUMABLE, Redial
+from ringmill.client.responses import check_sequence, parse_response
 from ringmill.client.settings import ACKS, Settings
 from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
@@ -61,7 +60,7 @@ class Feed(Protocol):
     def deliver(self, message: bytes, count: int, sequence: int) -> pb.ProcessResponse:
         """Hears the answer to its oldest unanswered batch, of `count` events. Returns all of it but the outcomes.
 
-        Raises ClientError, and has heard nothing, when the bytes are not such an answer: see `check_sequence`.
+        Raises ClientError, and has heard nothing, when the bytes are no such answer (`responses.check_sequence`).
         """
         ...
 
@@ -287,7 +286,7 @@ class Session:
         self.progress += 1
         if sequence:
             self._answered_here = sequence
-            batch.final = head.receipt.ack != _PRIMARY
+            batch.final = batch.final or head.receipt.ack != _PRIMARY
         self._settle(head.committed_through)
         if head.HasField("stream"):
             self._note(head.stream)
@@ -431,20 +430,6 @@ class Session:
         for name, feed in feeds.items():
             self.withdraw(feed)
             feed.fail(ProcessError(error.code, error.message, feed.answered, unknown.get(name, 0)))
-
-
-def parse_response(message: bytes) -> pb.ProcessResponse:
-    """Parses a response with the official library. Raises ClientError INTERNAL."""
-    try:
-        return pb.ProcessResponse.FromString(message)
-    except DecodeError as error:
-        raise ClientError(Code.INTERNAL, f"the server sent a response that does not parse: {error}") from None
-
-
-def check_sequence(head: pb.ProcessResponse, sequence: int) -> None:
-    """Raises ClientError INTERNAL for the answer to another request."""
-    if head.sequence != sequence:
-        raise ClientError(Code.INTERNAL, f"the server answered sequence {head.sequence} in place of {sequence}")
 
 
 def _major(info: pb.StreamInfo) -> str:
