@@ -1,5 +1,6 @@
-"""`ringmill up` and `ringmill send` with real processes: serve, lose a worker, recover, stop, leave nothing."""
+"""`ringmill up`, `ringmill send` and the operators' commands with real processes: nothing is lost, and nothing left."""
 
+import json
 import os
 import re
 import signal
@@ -7,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -51,7 +53,7 @@ class Up:
         return found[1]
 
     def worker(self, name: str) -> psutil.Process:
-        """The process of one worker."""
+        """The process of one worker, or of the balancer."""
         return next(child for child in psutil.Process(self.process.pid).children() if name in child.cmdline())
 
 
@@ -73,27 +75,70 @@ def payments(tmp_path: Path) -> Path:
     return path
 
 
+class Payer:
+    """Sends the same table again and again, and knows what must come back."""
+
+    def __init__(self, up: Up, payments: Path, results: Path) -> None:
+        self._results = results
+        self._send = ["send", str(payments), "--to", up.address, "--pipeline", "payments", "--key", "who"]
+        self.rounds = 0
+
+    def pay(self) -> None:
+        """One more round: every total goes on from where the last round left it, so nothing was lost or doubled."""
+        assert main([*self._send, "--out", str(self._results)]) == 0
+        got = pd.read_parquet(self._results)
+        sums = got.groupby("who")["amount"]
+        expected = sums.cumsum() + self.rounds * sums.transform("sum")
+        assert got["total"].tolist() == expected.tolist()
+        assert got["rejection"].isna().all()
+        self.rounds += 1
+
+
+@pytest.fixture
+def payer(up: Up, payments: Path, tmp_path: Path) -> Payer:
+    return Payer(up, payments, tmp_path / "results.parquet")
+
+
+@pytest.fixture
+def ask(up: Up, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command against the cluster and gives the JSON that it prints."""
+
+    def run_json(*words: str) -> Any:
+        capsys.readouterr()
+        assert main([*words, "--address", up.address, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run_json
+
+
+def until_whole(ask: Callable[..., Any], workers: int) -> dict[str, Any]:
+    """Waits until so many workers serve and nothing is short of a copy; returns what `ringmill workers` says."""
+    deadline_s = time.monotonic() + START_S
+    while True:
+        told: dict[str, Any] = ask("workers")
+        serving = [worker for worker in told["workers"] if worker["state"] == "serving"]
+        if len(serving) == len(told["workers"]) == workers and not told["partitions_short"]:
+            return told
+        assert time.monotonic() < deadline_s, told
+        time.sleep(0.05)
+
+
 @pytest.mark.timeout(300)
-def test_a_cluster_serves_recovers_and_leaves_nothing(
-    up: Up, payments: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results = tmp_path / "results.parquet"
-    send = ["send", str(payments), "--to", up.address, "--pipeline", "payments"]
-
-    assert main([*send, "--key", "who", "--out", str(results)]) == 0
-    assert "5,000 events" in capsys.readouterr().out
-    got = pd.read_parquet(results)
-    assert got["total"].tolist() == got.groupby("who")["amount"].cumsum().tolist()
-    assert got["rejection"].isna().all()
-
-    assert main([*send, "--key", "whom"]) == 1
-    assert capsys.readouterr().err == f"error: {payments}: has no column 'whom'. Its columns are who, amount\n"
-    assert main(["send", str(payments), "--to", up.address, "--pipeline", "nothing", "--key", "who"]) == 1
-    assert "payments" in capsys.readouterr().err  # what there is
-
+def test_a_cluster_survives_its_processes_and_leaves_nothing(up: Up, payer: Payer, ask: Callable[..., Any]) -> None:
+    payer.pay()
     up.worker("worker-1").kill()
-    assert up.wait("worker-1: (was killed by SIGKILL); starting it again in 0.2 s")
+    payer.pay()
+    assert up.wait("worker-1: (was killed by SIGKILL); starting it again\n")
     assert up.wait(r"worker-1: is back, process (\d+)") == str(up.worker("worker-1").pid)
+    until_whole(ask, 2)
+
+    up.worker("worker-0").kill()  # the other one: by now all its keys have a copy on the newcomer
+    payer.pay()
+    until_whole(ask, 2)
+
+    up.worker("balancer").kill()
+    assert up.wait(r"balancer: is back, process (\d+)") == str(up.worker("balancer").pid)
+    payer.pay()  # at the same address, with all state
 
     children = psutil.Process(up.process.pid).children()
     assert len(children) == 3
@@ -101,6 +146,54 @@ def test_a_cluster_serves_recovers_and_leaves_nothing(
     assert up.process.wait(60) == 0
     assert up.log.read_text().endswith("stopped\n")
     assert [child for child in children if child.is_running()] == []
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_is_changed_while_it_serves(
+    up: Up, payer: Payer, ask: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--address", up.address]
+    payer.pay()
+    before = ask("workers")
+    assert main(["scale", "3", "--dry-run", *at]) == 0
+    assert "would move" in capsys.readouterr().out
+    assert ask("workers")["epoch"] == before["epoch"]  # a dry run changes nothing
+
+    assert main(["scale", "3", *at]) == 0
+    assert "done: moved" in capsys.readouterr().out
+    told = until_whole(ask, 3)
+    assert sum(worker["partitions"] for worker in told["workers"]) == 1021
+    assert sum(worker["copies"] for worker in told["workers"]) == 1021
+    assert min(worker["partitions"] for worker in told["workers"]) > 300
+    payer.pay()
+
+    assert main(["drain", "worker-7", *at]) == 1
+    assert "worker-0, worker-1, worker-2" in capsys.readouterr().err
+    assert main(["drain", "worker-1", *at]) == 0
+    assert {worker["name"] for worker in until_whole(ask, 2)["workers"]} == {"worker-0", "worker-2"}
+    up.wait("worker-1: (was let go)")
+    payer.pay()
+
+    processes = {up.worker("worker-0").pid, up.worker("worker-2").pid}
+    assert main(["restart", *at]) == 0
+    until_whole(ask, 2)
+    assert not processes & {up.worker("worker-0").pid, up.worker("worker-2").pid}
+    payer.pay()
+
+    place = ask("explain", "u7")["location"]
+    assert {place["primary"], *place["replicas"]} == {"worker-0", "worker-2"}
+    ledger = ask("ledger")
+    assert ledger["balances"]
+    assert (ledger["applied"], ledger["rejected"]) == (5_000 * payer.rounds, 0)
+
+
+@pytest.mark.timeout(300)
+def test_what_cannot_be_sent_is_one_line(up: Up, payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    send = ["send", str(payments), "--to", up.address, "--pipeline", "payments"]
+    assert main([*send, "--key", "whom"]) == 1
+    assert capsys.readouterr().err == f"error: {payments}: has no column 'whom'. Its columns are who, amount\n"
+    assert main(["send", str(payments), "--to", up.address, "--pipeline", "nothing", "--key", "who"]) == 1
+    assert "payments" in capsys.readouterr().err  # what there is
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
