@@ -1,0 +1,94 @@
+"""What the manager remembers about each partition beside the view: since when, until when, and how often in vain.
+
+It follows the views as they are published, so that a view that could not be stored leaves no trace.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ringmill.balancer.draft import Mask
+from ringmill.balancer.rules import Rules
+from ringmill.core.maglev import NOBODY, Table
+from ringmill.core.view import Member, View
+
+Times = npt.NDArray[np.int64]
+
+FOREVER_MS = 1 << 62
+
+_ATTEMPTS_MAX = 7
+"""Pauses and patience double so often at most."""
+
+_PAUSE_MS = 500
+
+
+class Progress:
+    """Arrays over all partitions."""
+
+    def __init__(self, rules: Rules, view: View, now_ms: int) -> None:
+        """Begins with a view that was loaded: what was reported about older ones is void."""
+        partitions = view.partitions
+        self._rules = rules
+        self.learner_since = np.full(partitions, view.version, np.uint64)
+        """Version of the view that made the learner the learner of this primary; older reports of it are void."""
+        self.heir_since = self.learner_since.copy()
+        self.copy_since = self.learner_since.copy()
+        """Version of the view that last added a copy."""
+        self.learner_due_ms: Times = np.where(view.learners != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
+        self.heir_due_ms: Times = np.where(view.heirs != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
+        self.attempts = np.zeros(partitions, np.int64)
+        """How often in a row something was tried in vain."""
+        self.retry_ms: Times = np.zeros(partitions, np.int64)
+        """Nothing new is tried with the partition before this."""
+
+    def follow(self, before: View, after: View, now_ms: int) -> None:
+        """A view is in force."""
+        places = _places(before.members, after.members)
+        led = after.epochs != before.epochs
+        self._follow_learners(places[before.learners], after, led, now_ms)
+        new_heirs = (after.heirs != NOBODY) & ((places[before.heirs] != after.heirs) | led)
+        self.heir_since[new_heirs] = after.version
+        self.heir_due_ms[new_heirs] = now_ms + self._patience_ms(new_heirs)
+        self.heir_due_ms[after.heirs == NOBODY] = FOREVER_MS
+        old = np.column_stack([before.table, before.replicas])
+        fresh = ~(after.replicas[:, :, None] == places[old][:, None, :]).any(axis=2) & (after.replicas != NOBODY)
+        self.copy_since[fresh.any(axis=1)] = after.version
+
+    def _follow_learners(self, before: Table, after: View, led: Mask, now_ms: int) -> None:
+        new = (after.learners != NOBODY) & ((before != after.learners) | led)
+        self.learner_since[new] = after.version
+        self.learner_due_ms[new] = now_ms + self._patience_ms(new)
+        self.learner_due_ms[after.learners == NOBODY] = FOREVER_MS
+        ended = (before != NOBODY) & (before != after.learners)
+        counted = ended & (after.replicas == before[:, None]).any(axis=1)
+        self.attempts[counted] = 0
+        for primary in np.unique(after.table[counted]):
+            # One that gets something done is not stuck: the others of it get their full time again.
+            waiting = (after.table == primary) & (after.learners != NOBODY)
+            self.learner_due_ms[waiting] = now_ms + self._patience_ms(waiting)
+
+    def blame(self, partitions: Mask, now_ms: int) -> None:
+        """Something was tried with these partitions in vain: it is tried again after a pause."""
+        self.attempts[partitions] = np.minimum(self.attempts[partitions] + 1, _ATTEMPTS_MAX)
+        self.retry_ms[partitions] = now_ms + (_PAUSE_MS << self.attempts[partitions])
+
+    def restart(self, view: View, now_ms: int) -> None:
+        """All deadlines begin anew."""
+        for due, waiting in ((self.learner_due_ms, view.learners), (self.heir_due_ms, view.heirs)):
+            due[waiting != NOBODY] = now_ms + self._patience_ms(waiting != NOBODY)
+
+    def wake_ms(self, now_ms: int) -> int:
+        """When something has taken too long, or may be tried again."""
+        pauses = self.retry_ms[self.retry_ms > now_ms]
+        return int(min(self.learner_due_ms.min(), self.heir_due_ms.min(), pauses.min(initial=FOREVER_MS)))
+
+    def _patience_ms(self, partitions: Mask) -> Times:
+        patience: Times = self._rules.stall_ms << self.attempts[partitions]
+        return patience
+
+
+def _places(before: Sequence[Member], after: Sequence[Member]) -> Table:
+    """int32[members before + 1]: where each process is now; NOBODY if it is gone, and for NOBODY itself."""
+    where = {(member.name, member.incarnation): place for place, member in enumerate(after)}
+    return np.array([where.get((each.name, each.incarnation), NOBODY) for each in before] + [NOBODY], np.int32)
