@@ -31,10 +31,10 @@ def test_an_event_is_one_line(report: dict[str, object], says: str) -> None:
     ("status", "says"),
     [
         ({}, ""),
-        ({"partitions_short": 0, "partitions_refused": 0}, "whole"),
-        ({"partitions_short": 1}, "1 partition short of a copy"),
+        ({"short": 0, "refused": 0}, "whole"),
+        ({"short": 1}, "1 partition short of a copy"),
         (
-            {"partitions_short": 1021, "partitions_refused": 2},
+            {"short": 1021, "refused": 2},
             "2 partitions refused, 1,021 partitions short of a copy",
         ),
     ],

@@ -13,9 +13,9 @@ def tell(report: dict[str, Any]) -> str:
 
 def copies(status: dict[str, Any]) -> str:
     """How the copies stand, from the balancer's counters: "whole", or what is amiss; empty if it does not say."""
-    if "partitions_short" not in status:
+    if "short" not in status:
         return ""
-    refused, short = int(status.get("partitions_refused", 0)), int(status["partitions_short"])
+    refused, short = int(status.get("refused", 0)), int(status["short"])
     amiss = [f"{plural(refused, 'partition')} refused"] if refused else []
     amiss += [f"{plural(short, 'partition')} short of a copy"] if short else []
     return ", ".join(amiss) or "whole"
