@@ -50,8 +50,11 @@ class AwaitedConnection:
         return self.session.error
 
     async def open(self) -> None:
-        """Opens the first stream, in one attempt. Raises ClientError."""
+        """Opens the first stream. Raises ClientError."""
         error = await self._open()
+        if error is not None and error.code == Code.INTERNAL and self.session.error is None:
+            # A write that meets the end of its call has grpc.aio lose the server's own status. It will say it again.
+            error = await self._open()
         if error is not None:
             self.session.end(error)
             raise error
