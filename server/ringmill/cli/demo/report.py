@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ringmill.cli import console
 from ringmill.cli.admin.show import Account
 from ringmill.cli.demo import oracle
-from ringmill.cli.demo.failure import Failure, Waits
+from ringmill.cli.demo.failure import PACE_S, Failure, Waits
 from ringmill.cli.demo.flights import Events
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def show(found: Findings, workers: int) -> int:
     """Prints the report. Returns the exit status: 1 if a check fails."""
     screen = console.out()
     for table in (
+        _waits(found),
         _figures(found, workers),
         _latencies(found),
-        _waits(found),
         _routes(oracle.abnormal_routes(found.by_route, found.routes.outputs)),
     ):
         screen.print()
@@ -109,25 +109,20 @@ def _waits(found: Findings) -> "Table":
     from rich.table import Table
 
     failure = found.failure
-    title = f"{failure.victim} was killed (SIGKILL) when {failure.sent:,} flights had been sent: waits of the batches"
+    title = f"{failure.victim} was killed (SIGKILL) after {failure.sent:,} flights: how long batches waited"
     table = Table(title=title, title_justify="left", box=None)
     table.add_column()
-    for heading in ("aircraft", "before: median", "longest", "after: median", "longest"):
+    for heading in ("aircraft", "usually", "longest before", "longest after"):
         table.add_column(heading, justify="right")
     for name, waits in ((f"served by {failure.victim}", failure.victims), ("served by others", failure.others)):
-        table.add_row(name, f"{waits.keys:,}", *_median_and_longest(waits))
+        table.add_row(name, f"{waits.keys:,}", *(console.seconds(wait_s) for wait_s in _usual_and_longest(waits)))
     return table
 
 
-def _median_and_longest(waits: Waits) -> list[str]:
-    cells = []
-    for took_s in (waits.before_s, waits.after_s):
-        cells += (
-            [console.seconds(float(np.median(took_s))), console.seconds(float(took_s.max()))]
-            if took_s.size
-            else ["", ""]
-        )
-    return cells
+def _usual_and_longest(waits: Waits) -> tuple[float, float, float]:
+    """The median of all, and the longest before and after the kill."""
+    usual = float(np.median(np.concatenate([waits.before_s, waits.after_s])))
+    return usual, float(waits.before_s.max(initial=0.0)), float(waits.after_s.max(initial=0.0))
 
 
 def _figures(found: Findings, workers: int) -> "Table":
@@ -137,12 +132,12 @@ def _figures(found: Findings, workers: int) -> "Table":
     table.add_column()
     for heading in ("events", "took", "rate"):
         table.add_column(heading, justify="right")
-    for name, streamed in (
-        ("by route", found.routes),
-        ("by aircraft", found.tails),
-        ("ten copies by aircraft", found.rate),
+    for name, streamed, paced in (
+        ("by route", found.routes, ""),
+        ("by aircraft", found.tails, f"a batch each {console.seconds(PACE_S)}"),
+        ("ten copies by aircraft", found.rate, ""),
     ):
-        rate = f"{console.count(streamed.events / streamed.took_s)} events/s"
+        rate = paced or f"{console.count(streamed.events / streamed.took_s)} events/s"
         table.add_row(name, f"{streamed.events:,}", console.seconds(streamed.took_s), rate)
     return table
 
