@@ -430,7 +430,7 @@ def test_no_two_of_many_prints_are_equal() -> None:
     assert len(seen) == 20_000
 
 
-def test_a_new_session_begins_again_and_fences_the_old_one() -> None:
+def test_a_new_session_fences_the_old_one_and_goes_on_after_it() -> None:
     worker = Worker(ledger())
     book = worker.ledger
     assert book.open(7, 0, 1) == (Code.OK, 1, 0)
@@ -439,11 +439,12 @@ def test_a_new_session_begins_again_and_fences_the_old_one() -> None:
     assert book.open(7, 1, 3) == (Code.OK, 1, 5)  # resumed, by another stream
     assert worker.take(Batch([Event(0)], 6, {0: 5}, fence=1)).status == FENCED
     assert worker.take(Batch([Event(0)], 6, {0: 5}, fence=3)).session == 1
-    assert book.open(7, 0, 4) == (Code.OK, 4, 0)
-    assert worker.take(Batch([Event(0)], 1, fence=4)).status == ADMITTED
+    assert book.open(7, 0, 4) == (Code.OK, 4, 6)
+    assert worker.take(Batch([Event(0)], 6, fence=4)).known == 1  # a client that sends all again applies nothing twice
+    assert worker.take(Batch([Event(0)], 7, fence=4)).status == ADMITTED
     assert book.open(7, 1, 5).code == Code.ABORTED  # the older session
     assert book.open(7, 4, 2).code == Code.ABORTED  # an older stream
-    assert book.open(7, 4, 5) == (Code.OK, 4, 1)
+    assert book.open(7, 4, 5) == (Code.OK, 4, 7)
 
 
 def test_a_session_is_opened_everywhere_or_nowhere() -> None:

@@ -37,7 +37,8 @@ def open_session(
 ) -> tuple[int, np.uint64]:
     """Opens a stream in all partitions of the source, or in none: (code, highest sequence of the producer there).
 
-    session 0: a new one, which takes the number of the fence and begins again with its sequences.
+    session 0: a new one, which takes the number of the fence. The producer's sequences go on: what an older session
+    sent stays known, so that a client may send it again.
     """
     pages, entries = arrays.pages, arrays.entries
     first = row * pages.size
@@ -61,7 +62,6 @@ def open_session(
                 arrays.oldest[row] = min(arrays.oldest[row], fence) if arrays.used[row] > 1 else fence
             if session == _ZERO:
                 entry.session = fence
-                entry.last = _ZERO
             entry.fence = fence
             page.index += _ONE
             page.digest = mix(mix(mix(mix(page.digest, _OPENED), producer), entry.session), fence)
