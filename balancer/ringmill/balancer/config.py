@@ -1,9 +1,10 @@
 """How a balancer is set up."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ringmill.balancer.membership import Rules
 from ringmill.balancer.router import RouterLimits
+from ringmill.balancer.rules import OnTotalLoss, Rules
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.choice import Kind
 
@@ -17,14 +18,22 @@ class BalancerConfig:
     link: str = "127.0.0.1:0"
     """Address where workers join, host:port. Whoever reaches it can join and take keys: keep it private."""
     expected_workers: int = 1
-    """The cluster serves once so many workers have joined. Too few: keys would move while it starts."""
+    """A new cluster serves once so many workers have joined: no key moves while it starts. More may join later."""
     partitions: int = 1021
     """A prime. More balance better; fewer are exported faster."""
     cluster: str = ""
-    """Name of the cluster; workers that ask for another are refused. Empty: not checked."""
-    heartbeat_ms: int = 250
+    """Identity of the cluster; workers that belong to another are refused. Empty: the stored one, or a random one."""
+    replicas: int = 1
+    """Copies of each partition, the primary included."""
+    min_in_sync: int = 1
+    """Copies, the primary included, without which a partition takes no events."""
+    on_total_loss: OnTotalLoss = ""
+    """What becomes of a partition whose every copy is lost. Empty: restart-empty with one copy, else refuse."""
+    state_dir: Path | None = None
+    """Folder where the view outlives this process. None: the cluster ends with it."""
+    heartbeat_ms: int = 100
     """How often an idle worker shows that it is alive."""
-    silence_ms: int = 5000
+    silence_ms: int = 600
     """A worker silent for so long is taken for dead. Shorter finds a hung worker sooner, and deposes a slow one."""
     limits: RouterLimits = field(default_factory=RouterLimits)
     transport: Kind = "auto"
@@ -40,11 +49,14 @@ class BalancerConfig:
 
     @property
     def rules(self) -> Rules:
-        """What the membership goes by."""
+        """What the view manager goes by."""
         return Rules(
             expected_workers=self.expected_workers,
             partitions=self.partitions,
             cluster=self.cluster,
+            replicas=self.replicas,
+            min_in_sync=self.min_in_sync,
+            on_total_loss=self.on_total_loss,
             heartbeat_ms=self.heartbeat_ms,
             silence_ms=self.silence_ms,
         )

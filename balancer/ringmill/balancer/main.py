@@ -3,16 +3,25 @@
 import gc
 import json
 import logging
+import secrets
 import signal
 import time
+from dataclasses import replace
+from typing import Any
 
+from ringmill.balancer.adapters.admin import admin_routes
 from ringmill.balancer.adapters.hub import Hub
 from ringmill.balancer.adapters.link import link_routes
+from ringmill.balancer.adapters.probe import Prober
 from ringmill.balancer.adapters.service import ADMIN, PROCESSING, public_routes
+from ringmill.balancer.adapters.store import FileStore, StoreThread
 from ringmill.balancer.config import BalancerConfig
-from ringmill.balancer.membership import Membership
+from ringmill.balancer.manager import Manager
+from ringmill.balancer.news import news_of
+from ringmill.balancer.orders import Fatal, Probe, Store, Want
 from ringmill.balancer.router import Router
-from ringmill.core.errors import Code
+from ringmill.balancer.store import MemoryStore, StateStore
+from ringmill.core.errors import Code, RingmillError
 from ringmill.core.split import Splitter
 from ringmill.telemetry import Telemetry, TelemetryConfig
 from ringmill.transport import make_loop
@@ -32,7 +41,8 @@ _SERVICES = ("", PROCESSING, ADMIN)
 
 
 def run(config: BalancerConfig) -> int:
-    """Runs a balancer until SIGTERM or SIGINT. Returns the exit status; raises RingmillError if it cannot start."""
+    """Runs a balancer until SIGTERM or SIGINT. Returns the exit status; raises RingmillError if it cannot start, or
+    must not go on."""
     return Balancer(config.validate()).run()
 
 
@@ -44,32 +54,43 @@ class Balancer:
         self._loop: Loop = make_loop(config.transport)
         self._health = Health()
         self._stopping = False
+        store: StateStore = FileStore(config.state_dir) if config.state_dir is not None else MemoryStore()
+        stored = store.load()
+        fresh = replace(config.rules, cluster=config.cluster or secrets.token_hex(8))
+        self._manager = Manager(config.rules if stored else fresh, stored)
+        self._view = self._manager.view
+        self._edges = _Edges(self, store)
         limits = config.limits.streams
-        membership = Membership(config.rules)
         splitter = Splitter(config.partitions, EVENTS_MAX, limits.request_bytes_max)
         self._telemetry = Telemetry.start(
             "ringmill-balancer", TelemetryConfig.from_environment(prometheus_port=config.prometheus_port)
         )
-        self._router = Router(splitter, membership.view, config.limits, self._telemetry)
+        self._router = Router(splitter, self._view, config.limits, self._telemetry, generation=self._manager.generation)
         self._telemetry.watch(self._router.snapshot)
-        self._hub = Hub(
-            membership,
+        self.hub = Hub(
+            self._manager,
             self._router,
             time.perf_counter_ns,
+            self._edges,
             heartbeat_ms=config.heartbeat_ms,
             response_bytes_max=limits.bytes_in_flight_max,
-            on_view=self._serve,
+            on_view=self._viewed,
         )
         self._public = self._loop.server(
-            public_routes(self._hub) | self._health.routes() | self._reflection(),
+            public_routes(self.hub) | admin_routes(self.hub, self._loop) | self._health.routes() | self._reflection(),
             # A message that is a little too large is refused by the router, in words; the transport guards the memory.
             Limits(message_bytes_max=2 * limits.request_bytes_max),
         )
         self._link = self._loop.server(
-            link_routes(self._hub),
+            link_routes(self.hub),
             # Heartbeats find a silent worker first; and it answers pings only between batches, so be patient.
             Limits(message_bytes_max=FRAME_BYTES_MAX, keepalive_interval_s=5.0, keepalive_timeout_s=10.0),
         )
+
+    @property
+    def loop(self) -> Loop:
+        """What drives all of it."""
+        return self._loop
 
     def run(self) -> int:
         """Serves until told to stop."""
@@ -80,38 +101,46 @@ class Balancer:
             signal.signal(number, lambda *_: self._loop.call_soon(self._drain))
         self._link.start()
         self._public.start()
+        tell({"event": "ready", "address": address, "link": link})
+        self.hub.start()
         self._tick()
         if config.status_interval_s:
             self._loop.call_later(config.status_interval_s, self._report)
-        print(json.dumps({"event": "ready", "address": address, "link": link}), flush=True)
         gc.freeze()  # else a full collection walks all that was imported, and everybody waits 70 ms for it
         self._loop.run()
         self._telemetry.stop()
+        self._edges.stop()
+        if self._edges.error is not None:
+            raise self._edges.error
         return 0
 
     def _reflection(self) -> dict[str, Accept]:
         return reflection_routes([PROCESSING, ADMIN]) if self._config.reflection else {}
 
-    def _serve(self) -> None:
-        """Tells probes whether anybody is there to answer: a proxy then sends callers elsewhere."""
+    def _viewed(self) -> None:
+        """Tells what is new; and probes, whether anybody is there to answer: a proxy else sends callers elsewhere."""
+        before, self._view = self._view, self._manager.view
+        for news in news_of(before, self._view, self._config.rules):
+            tell(news)
         if self._stopping:
             return
-        alive = any(member.alive for member in self._hub.membership.view.members)
+        alive = any(member.alive for member in self._view.members)
         for service in _SERVICES:
             self._health.set_serving(service, alive)
 
     def _tick(self) -> None:
-        self._hub.tick()
+        self.hub.tick()
         self._loop.call_later(self._config.rules.tick_ms / 1000, self._tick)
 
     def _report(self) -> None:
-        print(json.dumps({"event": "status", **self._figures()}), flush=True)
+        tell({"event": "status", **self._figures()})
         self._loop.call_later(self._config.status_interval_s, self._report)
 
     def _figures(self) -> dict[str, int]:
         streams, queued, unanswered = self._router.queued()
         counts = self._router.snapshot().values()
-        workers = self._hub.membership.workers()
+        workers = self._manager.workers()
+        figures = self._manager.figures()
         return {
             "events": sum(each.events for each in counts),
             "batches": sum(each.batches for each in counts),
@@ -122,6 +151,13 @@ class Balancer:
             "keys": sum(worker.keys for worker in workers),
             "state_bytes": sum(worker.state_bytes for worker in workers),
             "workers": sum(worker.state == "serving" for worker in workers),
+            "members": len(workers),
+            "view": self._view.version,
+            "copies_wanted": self._manager.copies_wanted,
+            "partitions_short": figures.short,
+            "partitions_refused": figures.refused,
+            "short": figures.short,
+            "moving": figures.moving,
         }
 
     def _drain(self) -> None:
@@ -134,7 +170,7 @@ class Balancer:
             self._health.set_serving(service, False)
         self._public.stop(self._config.grace_s)
         self._router.end_all(Code.UNAVAILABLE, "the balancer is shutting down", time.perf_counter_ns())
-        self._hub.perform()
+        self.hub.perform()
         self._loop.call_later(self._config.grace_s, self._loop.stop)
         self._leave_when_idle()
 
@@ -143,6 +179,44 @@ class Balancer:
             self._loop.call_later(0.05, self._loop.stop)  # the last statuses are still being written
         else:
             self._loop.call_later(0.02, self._leave_when_idle)
+
+
+class _Edges:
+    """Disk, probes, the supervisor, and the end."""
+
+    def __init__(self, balancer: Balancer, store: StateStore) -> None:
+        loop = balancer.loop
+        self.error: RingmillError | None = None
+        self._stop = loop.stop
+        self._store = StoreThread(store, loop.call_soon, lambda *answer: balancer.hub.stored(*answer))
+        self._prober = Prober(loop.call_soon, lambda *answer: balancer.hub.probed(*answer))
+
+    def probe(self, order: Probe) -> None:
+        """Finds out whether anybody listens at an address."""
+        self._prober.probe(order)
+
+    def store(self, order: Store) -> None:
+        """Makes a state durable."""
+        self._store.put(order)
+
+    def want(self, order: Want) -> None:
+        """Tells which workers should run."""
+        tell({"event": "want", "workers": list(order.workers)})
+
+    def fatal(self, order: Fatal) -> None:
+        """Ends the process."""
+        logger.error("%s", order.error.message)
+        self.error = order.error
+        self._stop()
+
+    def stop(self) -> None:
+        """Waits for what is being written."""
+        self._store.stop()
+
+
+def tell(news: dict[str, Any]) -> None:
+    """Says something to who started this process: a line of JSON."""
+    print(json.dumps(news), flush=True)
 
 
 def _bound(asked: str, port: int) -> str:

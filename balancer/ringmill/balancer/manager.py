@@ -7,7 +7,7 @@ again knows every view that anybody has obeyed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,6 +118,11 @@ class Manager:
         """How whole the cluster is."""
         return figures(self.view, self._rules)
 
+    @property
+    def copies_wanted(self) -> int:
+        """Copies that each partition should have."""
+        return self._rules.replicas
+
     # Workers
 
     def start(self, now_ms: int) -> Sequence[Order]:
@@ -197,19 +202,25 @@ class Manager:
 
     def scale(self, workers: int, validate_only: bool, now_ms: int) -> Move:
         """Asks for this number of workers."""
-        return self._moves.scale(self.view, workers, validate_only)
+        return self._asked(self._moves.scale(self.view, workers, validate_only))
 
     def drain_worker(self, name: str, validate_only: bool, now_ms: int) -> Move:
         """Asks for a worker to be emptied and let go."""
-        return self._moves.drain(self.view, name, validate_only)
+        return self._asked(self._moves.drain(self.view, name, validate_only))
 
     def restart_all(self, validate_only: bool, now_ms: int) -> Move:
         """Asks for all workers to be restarted, one after the other."""
-        return self._moves.restart_all(self.view, validate_only)
+        return self._asked(self._moves.restart_all(self.view, validate_only))
 
     def move(self, number: int) -> Move:
         """How far a request has come. Raises NOT_FOUND for a number that was never given."""
-        return self._moves.progress(number, self.view)
+        return self._asked(self._moves.progress(number, self.view))
+
+    def _asked(self, move: Move) -> Move:
+        """Adds the longest pause. One that was only asked about is expected to cost what the last one did."""
+        if move.number and not move.moved:
+            self._progress.pause_ms = 0
+        return replace(move, pause_ms=self._progress.pause_ms)
 
     # The next view
 

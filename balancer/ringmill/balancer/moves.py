@@ -33,6 +33,8 @@ class Move:
     done: bool = False
     error: RingmillError | None = None
     """Why it came to nothing."""
+    pause_ms: int = 0
+    """The longest that a partition has taken no events while it changed hands."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ class Moves:
             raise RingmillError(Code.NOT_FOUND, f"no request {number}")
         if request is None or request.number != number:
             taken = RingmillError(Code.ABORTED, "another request has taken over")
-            return Move(number, 0, 0, 0, 0, taken.message, True, taken)
+            return Move(number, 0, 0, 0, 0, taken.message, done=True, error=taken)
         if not request.done and not self.intention.restarting and request.seen != view.version:
             stay = [member for member in view.members if member.name in self.intention.wanted]
             request.measure(rehearse(view, stay, self._rules), view.version)

@@ -37,6 +37,10 @@ class Progress:
         """Version of the view that last added a copy."""
         self.learner_due_ms: Times = np.where(view.learners != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
         self.heir_due_ms: Times = np.where(view.heirs != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
+        self._sealed_ms: Times = np.full(partitions, now_ms, np.int64)
+        """When the view that named the heir was published."""
+        self.pause_ms = 0
+        """The longest that a partition took no events while it changed hands."""
         self.attempts = np.zeros(partitions, np.int64)
         """How often in a row something was tried in vain."""
         self.retry_ms: Times = np.zeros(partitions, np.int64)
@@ -48,7 +52,10 @@ class Progress:
         led = after.epochs != before.epochs
         self._follow_learners(places[before.learners], after, led, now_ms)
         new_heirs = (after.heirs != NOBODY) & ((places[before.heirs] != after.heirs) | led)
+        taken_over = (before.heirs != NOBODY) & (places[before.heirs] == after.table)
+        self.pause_ms = max(self.pause_ms, int((now_ms - self._sealed_ms[taken_over]).max(initial=0)))
         self.heir_since[new_heirs] = after.version
+        self._sealed_ms[new_heirs] = now_ms
         self.heir_due_ms[new_heirs] = now_ms + self._patience_ms(new_heirs)
         self.heir_due_ms[after.heirs == NOBODY] = FOREVER_MS
         old = np.column_stack([before.table, before.replicas])

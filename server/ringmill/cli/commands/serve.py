@@ -11,6 +11,8 @@ from ringmill.cli import process
 
 Transport = Literal["auto", "cq", "aio"]
 
+OnTotalLoss = Literal["refuse", "restart-empty"]
+
 PartitionsOption = Annotated[
     int, typer.Option(help="Into how many the keys are divided, a prime; the same for balancer and workers.", min=2)
 ]
@@ -71,8 +73,27 @@ def balancer(
     listen: Annotated[str, typer.Option(help="Public address, host:port; port 0 is any.")] = "127.0.0.1:7400",
     link: Annotated[str, typer.Option(help="Address where workers join, host:port; port 0 is any.")] = "127.0.0.1:0",
     workers: Annotated[
-        int, typer.Option(help="Workers of the cluster; it serves once so many have joined.", min=1, max=512)
+        int, typer.Option(help="A new cluster serves once so many have joined; more may join later.", min=1, max=512)
     ] = 1,
+    replicas: Annotated[int, typer.Option(help="Copies of each partition, the primary included.", min=1, max=8)] = 1,
+    min_in_sync: Annotated[
+        int, typer.Option(help="Copies without which a partition takes no events.", min=1, max=8)
+    ] = 1,
+    on_total_loss: Annotated[
+        OnTotalLoss | None,
+        typer.Option(
+            help="A partition whose every copy is lost is refused, or begins anew without state.",
+            show_default="restart-empty with one copy, else refuse",
+        ),
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Folder where the view outlives this process. Without it the cluster does not.")
+    ] = None,
+    cluster: Annotated[str, typer.Option(help="Identity of a new cluster.", show_default="random")] = "",
+    heartbeat_ms: Annotated[int, typer.Option(help="How often an idle worker shows that it is alive.", min=1)] = 100,
+    silence_ms: Annotated[
+        int, typer.Option(help="A worker silent for so long is taken for dead, in milliseconds.", min=3)
+    ] = 600,
     partitions: PartitionsOption = 1021,
     status_interval: Annotated[
         float, typer.Option(help="Report counters as JSON this often, in seconds; 0: never.", min=0)
@@ -85,6 +106,7 @@ def balancer(
     It prints a line of JSON with its addresses when it listens, and logs to standard error.
 
     [dim]$ ringmill balancer --listen 127.0.0.1:7400 --link 127.0.0.1:7401 --workers 3[/dim]
+    [dim]$ ringmill balancer --workers 3 --replicas 2 --state-dir /var/lib/ringmill[/dim]
     """
     process.begin()
     _log_to_stderr()
@@ -97,6 +119,13 @@ def balancer(
             link=link,
             partitions=partitions,
             expected_workers=workers,
+            replicas=replicas,
+            min_in_sync=min_in_sync,
+            on_total_loss=on_total_loss or "",
+            state_dir=state_dir,
+            cluster=cluster,
+            heartbeat_ms=heartbeat_ms,
+            silence_ms=silence_ms,
             status_interval_s=status_interval,
             prometheus_port=prometheus_port,
             transport=transport,
