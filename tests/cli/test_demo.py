@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ringmill.cli.admin.show import Account
 from ringmill.cli.demo import failure, flights, oracle, report
 from ringmill.cli.demo.oracle import Outputs, abnormal_routes, check, expectations, largest_difference, miscounted
-from ringmill.core.hashing import partition_of
 
 
 @pytest.fixture(scope="module")
@@ -206,13 +205,10 @@ class InstantClient:
 class TwoWorkers:
     """An admin of a cluster that is short of copies until it is asked the third time."""
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.short = 3
+    short = 3
 
-    def explain(self, key: str) -> SimpleNamespace:
-        self.asked.append(key)
-        return SimpleNamespace(location=SimpleNamespace(primary=f"worker-{partition_of(key.encode(), 11) % 2}"))
+    def locate(self, keys: list[str]) -> list[SimpleNamespace]:
+        return [SimpleNamespace(primary=f"worker-{len(key) % 2}") for key in keys]
 
     def workers(self) -> SimpleNamespace:
         self.short -= 1
@@ -228,9 +224,8 @@ def test_a_worker_is_killed_once_and_every_answer_finds_its_place(
     some = tails.piece(0, 5_000)
     admin, watched = TwoWorkers(), []
     keys = some.keys.dictionary.to_pylist()
-    mine = failure.served_by(admin, "worker-1", keys, 11)
-    assert len(admin.asked) == 11  # one question for each partition
-    assert mine.tolist() == [partition_of(key.encode(), 11) % 2 == 1 for key in keys]
+    mine = failure.served_by(admin, "worker-1", keys)
+    assert mine.tolist() == [len(key) % 2 == 1 for key in keys]
 
     got = failure.stream_through_failure(
         (InstantClient(), InstantClient()), some, mine, ("worker-1", 77), admin, lambda: watched.append(1)

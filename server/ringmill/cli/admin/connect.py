@@ -1,7 +1,7 @@
-"""Calls to a balancer's AdminService. What goes wrong is told with its mend."""
+"""What an operator calls of a balancer. What goes wrong is told with its mend."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,20 +10,24 @@ import grpc
 from ringmill.core.errors import Code, RingmillError
 from ringmill.v1 import admin_pb2 as pb
 from ringmill.v1.admin_pb2_grpc import AdminServiceStub
+from ringmill.v1.processing_pb2 import LocateRequest, LocateResponse, Location
+from ringmill.v1.processing_pb2_grpc import ProcessingServiceStub
 
 ANSWER_S = 10.0
 """How long a balancer may take to answer; moves take as long as they take."""
 CONNECT_S = 3.0
 
-_Stub: Any = AdminServiceStub
+_AdminStub: Any = AdminServiceStub
+_ProcessingStub: Any = ProcessingServiceStub
 """Generated, and without types."""
 
 
 class Admin:
     """One balancer, as an operator sees it. Every method raises RingmillError that names the mend."""
 
-    def __init__(self, stub: Any, address: str) -> None:
-        self._stub = stub
+    def __init__(self, channel: grpc.Channel, address: str) -> None:
+        self._stub = _AdminStub(channel)
+        self._processing = _ProcessingStub(channel)
         self._address = address
 
     def workers(self) -> pb.ListWorkersResponse:
@@ -35,6 +39,11 @@ class Admin:
         """Where a key lives, and why there."""
         answer: pb.ExplainKeyResponse = self._ask(self._stub.ExplainKey, pb.ExplainKeyRequest(key=key))
         return answer
+
+    def locate(self, keys: Sequence[str]) -> Sequence[Location]:
+        """Where keys live, in their order."""
+        answer: LocateResponse = self._ask(self._processing.Locate, LocateRequest(keys=keys))
+        return answer.locations
 
     def ledger(self, partitions: list[int]) -> pb.GetLedgerResponse:
         """What became of all events, by partition; no partitions: all."""
@@ -79,7 +88,7 @@ def connected(address: str) -> Iterator[Admin]:
     """A balancer that listens. Raises RingmillError UNAVAILABLE where nothing does."""
     _knock(address)
     with grpc.insecure_channel(address) as channel:
-        yield Admin(_Stub(channel), address)
+        yield Admin(channel, address)
 
 
 def _knock(address: str) -> None:

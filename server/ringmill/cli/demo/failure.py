@@ -18,7 +18,6 @@ import numpy.typing as npt
 from ringmill.cli.demo.flights import Events
 from ringmill.cli.progress import progress
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.hashing import partition_of
 
 if TYPE_CHECKING:
     from ringmill.cli.admin.connect import Admin
@@ -64,16 +63,9 @@ class Failure:
     outputs: dict[str, npt.NDArray[Any]]
 
 
-def served_by(admin: "Admin", victim: str, keys: Sequence[str], partitions: int) -> Mask:
-    """bool[keys]: which of them the worker serves. One question for each partition."""
-    owners: dict[int, str] = {}
-    mine = np.zeros(len(keys), np.bool_)
-    for place, key in enumerate(keys):
-        partition = partition_of(key.encode(), partitions)
-        if partition not in owners:
-            owners[partition] = admin.explain(key).location.primary
-        mine[place] = owners[partition] == victim
-    return mine
+def served_by(admin: "Admin", victim: str, keys: Sequence[str]) -> Mask:
+    """bool[keys]: which of them the worker serves."""
+    return np.array([location.primary == victim for location in admin.locate(keys)], np.bool_)
 
 
 class Lane:

@@ -86,8 +86,7 @@ def _fail(cluster: Cluster, admin: "Admin", events: flights.Events, watch: Calla
     """Streams flights while the last worker is killed."""
     victim = cluster.workers[-1]
     keys = events.keys.dictionary.to_pylist()
-    with console.out().status("asking which aircraft the victim serves"):
-        mine = failure.served_by(admin, victim.name, keys, admin.workers().partitions)
+    mine = failure.served_by(admin, victim.name, keys)
     console.out().print(f"{victim.name} serves {np.count_nonzero(mine):,} aircraft; it will be killed in mid-stream")
     with _client(cluster, flights.BY_TAIL) as its, _client(cluster, flights.BY_TAIL) as others:
         return failure.stream_through_failure((its, others), events, mine, (victim.name, victim.pid), admin, watch)
