@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 STOP_TIMEOUT_S = 10.0
-_PARENT_VARIABLE = "RINGMILL_PARENT_PID"
+PARENT_VARIABLE = "RINGMILL_PARENT_PID"
 """Tells our own processes to end when this one does, even if it is killed (ringmill.cli.process)."""
 
 
@@ -104,7 +104,7 @@ class Process:
 def _environment() -> dict[str, str]:
     """Ours, without what would choose gRPC's poller: each process chooses for itself."""
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
-    return {**environment, _PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+    return {**environment, PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
 
 
 def peer(name: str, *arguments: str) -> Process:

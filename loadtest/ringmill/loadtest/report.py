@@ -19,6 +19,11 @@ def show(console: Console, figures: Sequence[Figure], machine: Mapping[str, str]
     """Prints the table."""
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim", highlight=False)
     console.print(_QUICK if quick else _NOTE, style="dim")
+    console.print(show_rows(figures))
+
+
+def show_rows(figures: Sequence[Figure]) -> Table:
+    """The figures as a table for a console."""
     table = Table(show_lines=False)
     for heading in ("Figure", "Goal", "Measured", ""):
         table.add_column(heading, overflow="fold")
@@ -26,7 +31,7 @@ def show(console: Console, figures: Sequence[Figure], machine: Mapping[str, str]
         told = f"{figure.what}\n[dim]{figure.detail}[/dim]" if figure.detail else figure.what
         verdict = f"[{_STYLES[figure.verdict]}]{figure.verdict}" if _STYLES[figure.verdict] else figure.verdict
         table.add_row(told, str(figure.goal or ""), measured(figure), verdict)
-    console.print(table)
+    return table
 
 
 def save(folder: Path, figures: Sequence[Figure], machine: Mapping[str, str], quick: bool) -> list[Path]:
@@ -43,13 +48,20 @@ def save(folder: Path, figures: Sequence[Figure], machine: Mapping[str, str], qu
 def markdown(figures: Sequence[Figure], machine: Mapping[str, str], quick: bool) -> str:
     """The report as Markdown."""
     lines = [*(f"- {name}: {value}" for name, value in machine.items()), "", _QUICK if quick else _NOTE, ""]
-    lines += ["| Figure | Goal | Measured | Verdict | Medians |", "|---|---|---|---|---|"]
+    return "\n".join([*lines, *markdown_rows(figures)]) + "\n"
+
+
+def markdown_rows(figures: Sequence[Figure]) -> list[str]:
+    """The figures as lines of a table in Markdown."""
+    lines = ["| Figure | Goal | Measured | Verdict | Medians |", "|---|---|---|---|---|"]
     for figure in figures:
         cells = (figure.what, str(figure.goal or ""), measured(figure), figure.verdict, figure.detail)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def measured(figure: Figure) -> str:
     """The figure with its unit."""
-    return "" if figure.measured is None else f"{figure.measured:.3g}{figure.unit}"
+    if figure.measured is None:
+        return ""
+    return f"{figure.measured:,}" if isinstance(figure.measured, int) else f"{figure.measured:.3g}{figure.unit}"
