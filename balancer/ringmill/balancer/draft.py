@@ -125,7 +125,8 @@ class Draft:
         """Removes the dead everywhere. Where nobody else has a copy they stay, and nobody serves the partition."""
         alive = self.flags("alive")
         self._keep(alive[self.copies], only=alive[self.copies].any(axis=1))
-        self.learners = np.where(alive[self.learners] & alive[self.table], self.learners, NOBODY).astype(np.int32)
+        self.learners[~(alive[self.learners] & alive[self.table])] = NOBODY
+        self.heirs[~(alive[self.heirs] & alive[self.table])] = NOBODY
         self._mend_heirs()
 
     def forget(self, index: int) -> Mask:

@@ -159,7 +159,7 @@ def _urgency(picture: _Picture, learner: Table) -> _Counts:
     """int64[partitions]: 0, nothing is to be copied; else the more, the sooner."""
     draft = picture.draft
     leaving = ~picture.good[:, 0] & picture.live
-    room = picture.total <= picture.want
+    room = picture.live & (picture.total <= picture.want)
     elsewhere = picture.misled & ~picture.heir_is_copy & (room | (leaving & (picture.total <= picture.want + 1)))
     safer = room & (_spread(picture.draft.copies, draft) < _spread(picture.goal, draft))
     fairer = room & _unfair(picture, learner)
