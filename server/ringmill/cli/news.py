@@ -13,9 +13,9 @@ def tell(report: dict[str, Any]) -> str:
 
 def copies(status: dict[str, Any]) -> str:
     """How the copies stand, from the balancer's counters: "whole", or what is amiss; empty if it does not say."""
-    if "short" not in status:
+    if "partitions_short" not in status:
         return ""
-    refused, short = int(status.get("refused", 0)), int(status["short"])
+    refused, short = int(status.get("partitions_refused", 0)), int(status["partitions_short"])
     amiss = [f"{plural(refused, 'partition')} refused"] if refused else []
     amiss += [f"{plural(short, 'partition')} short of a copy"] if short else []
     return ", ".join(amiss) or "whole"
@@ -35,7 +35,7 @@ def _failover(report: dict[str, Any]) -> str:
 
 def _lost(report: dict[str, Any]) -> str:
     count = plural(int(report.get("partitions", 0)), "partition")
-    return f"{report.get('worker', '?')} is gone and held the only copy of {count}"
+    return f"{report.get('worker', '?')} is gone; {count} of its take no events until a copy is back"
 
 
 def _restarted(report: dict[str, Any]) -> str:
