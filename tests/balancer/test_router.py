@@ -170,8 +170,8 @@ def test_later_messages_agree_with_the_first(
     world: World, make_request: Request, fields: dict[str, Any], accepted: bool
 ) -> None:
     client = world.open(1)
-    world.send(1, make_request([world.key_of(0)], producer="p"))
-    world.send(1, make_request([world.key_of(1)], **fields))
+    world.send(1, make_request([world.key_of(0)], producer="p", sequence=1))
+    world.send(1, make_request([world.key_of(1)], sequence=2, **fields))
     world.settle()
     assert len(client.responses) == 1 + accepted
     assert client.finished is None if accepted else client.finished[0] == Code.INVALID_ARGUMENT
@@ -267,7 +267,7 @@ def test_a_draining_worker_answers_what_it_has_and_gets_no_more(world: World, ma
     client = world.open(1)
     world.send(1, make_request([world.key_of(1)], first=1))
     world.send(1, make_request([world.key_of(1)], first=2))
-    world.publish(draining=1)
+    world.publish(dead=1)
     world.send(1, make_request([world.key_of(1)], first=3))
     assert world.router.unanswered(world.links[1]) == 1
     world.settle()
@@ -303,7 +303,7 @@ def test_a_tick_rejects_what_waits_for_a_stuck_link(world: World, make_request: 
 def test_a_workers_error_ends_the_stream(world: World, make_request: Request) -> None:
     client = world.open(1)
     world.send(1, make_request([world.key_of(0)]))
-    world.router.results(world.links[0], [(1, b"", int(Code.INTERNAL), "broke")], world.now_ns)
+    world.router.results(world.links[0], [(1, b"", int(Code.INTERNAL), "broke", False, 0, False)], world.now_ns)
     world.perform()
     assert client.finished == (Code.INTERNAL, "broke")
 
@@ -312,8 +312,8 @@ def test_a_wrong_number_of_outcomes_is_noticed(world: World, make_request: Reque
     client = world.open(1)
     world.send(1, make_request([world.key_of(0), world.key_of(1)]))
     short = ProcessResponse().SerializeToString()
-    world.router.results(world.links[0], [(1, short, 0, "")], world.now_ns)
-    world.router.results(world.links[1], [(1, short, 0, "")], world.now_ns)
+    world.router.results(world.links[0], [(1, short, 0, "", False, 0, False)], world.now_ns)
+    world.router.results(world.links[1], [(1, short, 0, "", False, 0, False)], world.now_ns)
     world.perform()
     assert client.finished is not None
     assert client.finished[0] == Code.INTERNAL
@@ -334,7 +334,7 @@ def test_garbage_from_a_worker_ends_the_stream_and_no_other(
     world.send(1, make_request([world.key_of(0), world.key_of(1)]))
     world.send(2, make_request([world.key_of(1)]))
     response, code = answer
-    world.router.results(world.links[0], [(1, response, code, "?")], world.now_ns)
+    world.router.results(world.links[0], [(1, response, code, "?", False, 0, False)], world.now_ns)
     world.settle()
     assert client.finished is not None
     assert client.finished[0] == Code.INTERNAL
@@ -355,8 +355,8 @@ def test_a_worker_is_told_how_much_of_the_time_out_is_left(world: World, make_re
 
 
 def test_strange_answers_are_ignored(world: World) -> None:
-    world.router.results(world.links[0], [(77, b"", 0, "")], world.now_ns)
-    world.router.results(4242, [(1, b"", 0, "")], world.now_ns)
+    world.router.results(world.links[0], [(77, b"", 0, "", False, 0, False)], world.now_ns)
+    world.router.results(4242, [(1, b"", 0, "", False, 0, False)], world.now_ns)
     world.router.link_drained(4242, world.now_ns)
     world.router.link_down(4242, world.now_ns)
     world.router.message(4242, b"", world.now_ns)

@@ -20,6 +20,7 @@ RETRY_AFTER_MS = 500
 
 _OUTCOMES = ProcessResponse.DESCRIPTOR.fields_by_name["outcomes"].number
 _DELIMITED = 2
+_COMMITTED_THROUGH = varint(ProcessResponse.DESCRIPTOR.fields_by_name["committed_through"].number << 3)
 
 
 def refusal(reason: Reason, detail: str) -> bytes:
@@ -65,7 +66,6 @@ def merged(heads: Iterable[bytes], refused: int, sequence: int, epoch: int) -> b
         receipt.replicate_us = max(each.replicate_us for each in receipts)
         receipt.replayed = any(each.replayed for each in receipts)
         receipt.forwarded = sum(each.forwarded for each in receipts)
-        response.committed_through = min(part.committed_through for part in parts)
     return response.SerializeToString()
 
 
@@ -78,3 +78,8 @@ def remaining(timeout_ns: int) -> bytes:
 def routed(route_us: int) -> bytes:
     """Appended to a response, sets `receipt.route_us` and leaves all else as it is."""
     return ProcessResponse(receipt=Receipt(route_us=route_us)).SerializeToString()
+
+
+def committed_through(sequence: int) -> bytes:
+    """Appended to a response, sets `committed_through`."""
+    return _COMMITTED_THROUGH + varint(sequence)

@@ -3,7 +3,9 @@
 from collections import deque
 
 from ringmill.balancer.batch import Batch
+from ringmill.balancer.sessions import Identity, Producer
 from ringmill.core.agreement import Agreement, Metadata, StreamLimits, first_of
+from ringmill.core.errors import Code
 from ringmill.telemetry.counts import Counts, Stage, StageTimes
 from ringmill.v1.processing_pb2 import ProcessRequest
 
@@ -35,6 +37,9 @@ NO_HEAD = ProcessRequest()
 NO_FIGURES = Figures()
 """Of streams that have not said which pipeline they want."""
 
+Held = bytes | tuple[Code, str]
+"""What a stream has said before it was open: a request, or its end."""
+
 
 class ClientStream:
     """One client's stream."""
@@ -43,24 +48,44 @@ class ClientStream:
         "agreement",
         "batches",
         "blocks",
+        "brief",
         "bytes",
         "clogged",
         "ending",
         "figures",
         "head",
         "head_bytes",
+        "held",
         "id",
+        "identity",
         "paused",
+        "producer",
+        "sequence",
         "traceparent",
+        "uncommitted",
     )
 
-    def __init__(self, stream: int, limits: StreamLimits, figures: Figures, metadata: Metadata) -> None:
+    def __init__(
+        self, stream: int, limits: StreamLimits, figures: Figures, metadata: Metadata, brief: bool = False
+    ) -> None:
         self.id = stream
         self.figures = figures
         self.traceparent = first_of(metadata, "traceparent")
         self.agreement = Agreement(limits, metadata)
+        self.brief = brief
+        """Whether it is a call of one request."""
+        self.identity: Identity | None = None
+        """Who it is to the workers; None before its first message."""
+        self.producer: Producer | None = None
+        self.held: deque[Held] | None = None
+        """What waits for the stream to be open; None: nothing needs to."""
         self.batches: deque[Batch] = deque()
+        self.uncommitted: deque[Batch] = deque()
+        """Batches that were answered before all replicas held them."""
+        self.sequence = 0
+        """The client's number of the last batch answered."""
         self.bytes = 0
+        """Size of the requests that are kept."""
         self.blocks = 0
         """Links that it must wait for before it is read again."""
         self.clogged = False
@@ -71,12 +96,39 @@ class ClientStream:
         self.head = NO_HEAD
         """The last head, parsed: often the next one is the same."""
 
+    @property
+    def committed_through(self) -> int:
+        """The client's number up to which all batches are held by all replicas."""
+        return self.uncommitted[0].committed_before if self.uncommitted else self.sequence
+
+    def answered(self, batch: Batch) -> None:
+        """Notes that the response of its oldest batch leaves now."""
+        if batch.uncommitted:
+            batch.committed_before = self.sequence
+            self.uncommitted.append(batch)
+        else:
+            self._let_go(batch)
+        if batch.sequence:
+            self.sequence = batch.sequence
+
+    def committed(self) -> None:
+        """Notes that a batch may be committed by now."""
+        while self.uncommitted and not self.uncommitted[0].uncommitted:
+            self._let_go(self.uncommitted.popleft())
+
+    def _let_go(self, batch: Batch) -> None:
+        self.bytes -= batch.request_bytes
+        batch.parts.clear()  # they refer to it: a cycle would keep the response until the next collection
+
     def held_back(self, limits: StreamLimits, share_bytes: int) -> bool:
         """Whether it is not to be read now: by its client, by a link, by its own limits or by its share of them all."""
+        kept = len(self.batches) + len(self.uncommitted)
+        if self.held is not None:
+            kept += len(self.held)
         return (
             self.ending
             or self.clogged
             or self.blocks > 0
-            or len(self.batches) > limits.requests_in_flight_max
+            or kept > limits.requests_in_flight_max
             or self.bytes > min(limits.bytes_in_flight_max, share_bytes)
         )

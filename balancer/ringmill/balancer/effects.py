@@ -42,6 +42,7 @@ class Resume(NamedTuple):
 Effect = Send | SendFrame | Finish | Pause | Resume
 
 
-Result = tuple[int, bytes, int, str]
-"""A worker's answer: part, encoded ProcessResponse, gRPC status with which the batch must end its stream (0: none), and
-its reason."""
+Result = tuple[int, bytes, int, str, bool, int, bool]
+"""A worker's answer, as `PartResult` has it: part, encoded ProcessResponse, gRPC status with which the batch must end
+its stream (0: none), its reason, whether nothing was applied and the part is to be routed again, the view that says so,
+and whether the answer comes before all replicas hold the part."""

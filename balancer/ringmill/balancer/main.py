@@ -9,11 +9,11 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ringmill.balancer.adapters.admin import admin_routes
+from ringmill.balancer.adapters.admin import ADMIN, admin_routes
 from ringmill.balancer.adapters.hub import Hub
 from ringmill.balancer.adapters.link import link_routes
 from ringmill.balancer.adapters.probe import Prober
-from ringmill.balancer.adapters.service import ADMIN, PROCESSING, public_routes
+from ringmill.balancer.adapters.service import PROCESSING, public_routes
 from ringmill.balancer.adapters.store import FileStore, StoreThread
 from ringmill.balancer.config import BalancerConfig
 from ringmill.balancer.manager import Manager

@@ -4,32 +4,54 @@ A stream is a queue of batches in the order of its requests. A batch is scanned,
 keys, and handed to their links; when the last part is answered it is merged, and leaves when it is the oldest of its
 stream. An error takes its place in the same queue, so that it follows all earlier responses.
 
-What was never handed to a worker is refused, event by event. What was handed over and not answered is in doubt: then
-the stream ends, because a refusal would claim that nothing was applied.
+What was never handed to a worker can be refused, event by event. What was handed over and not answered is in doubt: it
+is handed over again until it is answered, as often as it takes and to whoever serves it then (`routing.py`), since
+workers apply nothing twice (`sessions.py`). Only when it is not settled in time the stream ends, because a refusal
+would claim that nothing was applied.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ringmill.balancer.answers import DEADLINE, UNAVAILABLE, all_refused, empty, merged, routed
-from ringmill.balancer.batch import Batch, Part
-from ringmill.balancer.client_stream import NO_FIGURES, NO_HEAD, ClientStream, Figures
+from ringmill.balancer.answers import (
+    DEADLINE,
+    MILLISECOND_NS,
+    UNAVAILABLE,
+    all_refused,
+    committed_through,
+    empty,
+    merged,
+    routed,
+)
+from ringmill.balancer.batch import PRIMARY, Batch, Part
+from ringmill.balancer.client_stream import NO_FIGURES, NO_HEAD, ClientStream, Figures, Held
 from ringmill.balancer.effects import Effect, Finish, Pause, Result, Resume, Send, SendFrame
+from ringmill.balancer.openings import Answer, Openings
 from ringmill.balancer.outbox import Outbox
+from ringmill.balancer.routing import Mask, Routing
+from ringmill.balancer.sessions import Identity, Sessions, producer_number
 from ringmill.core.agreement import Metadata, Served, StreamLimits, parse_head
 from ringmill.core.errors import Code, Reason, RingmillError
-from ringmill.core.maglev import NOBODY, Table
 from ringmill.core.split import Splitter
 from ringmill.core.view import View
+from ringmill.internal.v1.link_pb2 import JoinResponse, Open
 from ringmill.telemetry import Telemetry
 from ringmill.telemetry.counts import Counts
 from ringmill.telemetry.names import ROUTE
-from ringmill.v1.processing_pb2 import ProcessRequest
+from ringmill.v1.processing_pb2 import AckLevel, ProcessRequest
 
 MICROSECOND_NS = 1_000
-MILLISECOND_NS = 1_000_000
+MEASURED_NS = 250 * MILLISECOND_NS
+"""How often the depth of queues is looked at."""
 
 _CODES = {int(code): code for code in Code}
+_PRIMARY_LEVEL = AckLevel.ACK_LEVEL_PRIMARY
+
+_IN_DOUBT = "a worker was lost, and nobody knows whether it applied the batch: send it again under its sequence"
+_BEGUN_ANEW = "a partition has begun anew without its state, and a batch that was on its way there may be lost with it"
+_NEWER_STREAM = "a newer stream of this producer has been opened"
+_NOT_OPENED = "the workers did not open the stream in time: try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,12 @@ class RouterLimits:
     """Request bytes that may wait for one link. Streams that send it more are not read until half is gone."""
     frame_bytes_max: int = 1 << 20
     """A frame takes parts until it is this large: larger frames delay what comes behind them."""
+    settle_ms: int = 5_000
+    """How long what lost its worker may look for another, before its stream ends."""
+    retention_ms: int = 3_600_000
+    """How long a producer without a stream may still resume its session."""
+    producers_max: int = 65_536
+    """Producers without a stream that are remembered for so long; the longest idle are forgotten first."""
 
 
 class Router:
@@ -52,20 +80,31 @@ class Router:
     """
 
     def __init__(
-        self, splitter: Splitter, view: View, limits: RouterLimits, telemetry: Telemetry | None = None
+        self,
+        splitter: Splitter,
+        view: View,
+        limits: RouterLimits,
+        telemetry: Telemetry | None = None,
+        generation: int = 0,
     ) -> None:
+        """generation: grows with every balancer of a cluster, so that streams of an earlier one are told by it."""
         self.effects: list[Effect] = []
         self._splitter = splitter
         self._limits = limits
         self._streams: dict[int, ClientStream] = {}
-        self._outboxes: dict[int, Outbox] = {}
-        self._slots: list[Outbox | None] = []
-        self._view = view
-        self._routes: Table = view.routes
+        self._routing = Routing(splitter, view, limits.frame_bytes_max)
+        self._outboxes = self._routing.outboxes
+        retention_ns = limits.retention_ms * MILLISECOND_NS
+        self._sessions = Sessions(splitter.partitions, retention_ns, limits.producers_max, generation)
+        self._openings = Openings(self._routing)
         self._catalogue: Mapping[str, Served] = {}
         self._why_not = "waiting for workers"
         self._telemetry = telemetry or Telemetry.off()
         self._figures: dict[str, Figures] = {}
+        self._order = 0
+        self._now_ns = 0
+        self._measured_ns: int | None = None
+        self._floor = 0
 
     # Membership
 
@@ -74,38 +113,30 @@ class Router:
         self._why_not = why
 
     def publish(self, view: View, links: Sequence[int | None], catalogue: Mapping[str, Served], now_ns: int) -> None:
-        """Routes by a new view from now on. links: link of each member, None where it is dead."""
+        """Routes by a new view from now on, or by the same with other links.
+
+        links: link of each member, None where it has none.
+        """
         if not _same(self._catalogue, catalogue):
             self._end_agreed("the pipelines served have changed: open the stream again", now_ns)
-        self._view = view
         self._catalogue = catalogue
-        self._slots = [None if link is None else self._outboxes.get(link) for link in links]
-        routes = view.routes
-        for place, outbox in enumerate(self._slots):
-            if outbox is None:
-                routes[routes == place] = NOBODY
-            elif not view.members[place].alive:
-                self._refuse(outbox.take_queued(), UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
-                self._unblock(outbox)
-        self._routes = routes
+        restarted = self._routing.publish(view, links, now_ns)
+        if restarted.any():
+            self._begin_anew(restarted, now_ns)
+        for stream in self._openings.ask_again():
+            self._open(stream, now_ns)
+        self._reroute(now_ns)
 
     def link_up(self, link: int) -> None:
         """A worker has registered on a link."""
-        self._outboxes[link] = Outbox(link, self._limits.frame_bytes_max)
+        self._routing.link_up(link)
 
     def link_down(self, link: int, now_ns: int) -> None:
-        """A link broke. What its worker had is in doubt; what it had not is refused."""
-        outbox = self._outboxes.pop(link, None)
-        if outbox is None:
-            return
-        for place, other in enumerate(self._slots):
-            if other is outbox:
-                self._slots[place] = None
-                self._routes[self._routes == place] = NOBODY
-        for part in outbox.take_handed():
-            self._fail(part, Code.UNAVAILABLE, "a worker was lost before it answered: send the batch again", now_ns)
-        self._refuse(outbox.take_queued(), UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
-        self._unblock(outbox)
+        """A link broke. What its worker had, or was to have, waits for the next view."""
+        outbox = self._outboxes.get(link)
+        if outbox is not None:
+            self._routing.link_down(outbox, now_ns)
+            self._unblock(outbox)
 
     # Links
 
@@ -121,44 +152,90 @@ class Router:
         outbox = self._outboxes.get(link)
         if outbox is None:
             return
-        for number, response, code, detail in results:
+        for number, response, code, detail, again, version, provisional in results:
             part = outbox.answered(number)
-            if part is None or not part.batch.wanted:
+            if part is None or not part.wanted:
                 continue
             if code:
                 self._fail(part, _CODES.get(code, Code.INTERNAL), detail, now_ns)
+            elif again:
+                self._routing.refused(outbox, part, version, now_ns)
+            elif part.answered:
+                self._commit(part, now_ns)
             else:
-                self._take(part, response, now_ns)
+                if provisional:
+                    outbox.keep(number, part)
+                self._take(part, response, provisional, now_ns)
+        if outbox.stalled and not outbox.unanswered:
+            self._resume(now_ns)
+
+    def committed(self, link: int, parts: Iterable[int], now_ns: int) -> None:
+        """All replicas hold parts that were answered before they did."""
+        outbox = self._outboxes.get(link)
+        if outbox is None:
+            return
+        for number in parts:
+            part = outbox.committed(number)
+            if part is not None and part.wanted:
+                self._commit(part, now_ns)
+
+    def producers_opened(self, link: int, answers: Iterable[Answer], now_ns: int) -> None:
+        """A worker knows producers' streams, or refuses them."""
+        if link not in self._outboxes:
+            return
+        for answer in answers:
+            stream = self._openings.stream_of(answer[0])
+            try:
+                opened = self._openings.answered(answer)
+            except RingmillError as error:
+                if stream in self._streams:
+                    self._close(self._streams[stream], error.code, error.message)
+                continue
+            if opened is not None:
+                self._open(opened, now_ns)
 
     def tick(self, now_ns: int) -> None:
-        """Refuses what waits for a slow link beyond its deadline. To be called a few times a second."""
+        """Looks after all that has a deadline. To be called a few times a second."""
+        self._now_ns = now_ns
         for outbox in list(self._outboxes.values()):
             if outbox.queued:
                 self._refuse(outbox.take_late(now_ns), DEADLINE, Reason.DEADLINE, now_ns)
                 self._relieve(outbox)
-        for served in self._catalogue.values():
-            depth = sum(outbox.depth(served.index) for outbox in self._outboxes.values())
-            self._figures_of(served.name).counts.queue_depth = depth
+        self._settle(now_ns)
+        self._resume(now_ns)
+        for stream in self._openings.late(now_ns - self._limits.settle_ms * MILLISECOND_NS):
+            self._close(self._streams[stream], Code.UNAVAILABLE, _NOT_OPENED)
+        self._forget_producers(now_ns)
+        if self._measured_ns is None or now_ns - self._measured_ns >= MEASURED_NS:
+            self._measured_ns = now_ns
+            for served in self._catalogue.values():
+                depth = sum(outbox.depth(served.index) for outbox in self._outboxes.values())
+                self._figures_of(served.name).counts.queue_depth = depth
 
     # Streams
 
-    def opened(self, stream: int, metadata: Metadata = ()) -> None:
-        """A client has opened a stream. Its metadata may set options, and the trace context of batches without one."""
-        self._streams[stream] = ClientStream(stream, self._limits.streams, NO_FIGURES, metadata)
+    def opened(self, stream: int, metadata: Metadata = (), brief: bool = False) -> None:
+        """A client has opened a stream. Its metadata may set options, and the trace context of batches without one.
+
+        brief: it is a call of one request.
+        """
+        self._streams[stream] = ClientStream(stream, self._limits.streams, NO_FIGURES, metadata, brief)
 
     def message(self, stream: int, message: bytes, now_ns: int) -> None:
         """A client has sent a request."""
         state = self._streams.get(stream)
         if state is None or state.ending:
             return
-        try:
-            self._admit(state, message, now_ns)
-        except RingmillError as error:
-            self._end(state, error.code, error.message)
+        if state.held is not None:
+            state.held.append(message)
+            state.bytes += len(message)
+            self._press(state)
+            return
+        self._hear(state, message, now_ns)
         self._advance(state, now_ns)
 
     def half_closed(self, stream: int, now_ns: int) -> None:
-        """A client will send no more: its stream ends when all is answered."""
+        """A client will send no more: its stream ends when all is answered, and held by all replicas."""
         state = self._streams.get(stream)
         if state is not None and not state.ending:
             self._end(state, Code.OK, "")
@@ -178,6 +255,11 @@ class Router:
             return
         for batch in state.batches:
             self._forget(state, batch)
+        for batch in state.uncommitted:
+            _let_go(batch)
+        self._openings.closed(stream)
+        if state.identity is not None:
+            self._sessions.release(state.identity, stream, self._now_ns)
         for outbox in self._outboxes.values():
             outbox.blocked.discard(stream)
             if outbox.queued_bytes > self._limits.link_bytes_max:
@@ -192,9 +274,9 @@ class Router:
                 self._advance(state, now_ns)
 
     def unanswered(self, link: int) -> int:
-        """Parts that a link's worker has and has not answered."""
+        """Parts that a link's worker has and has not answered, or not committed."""
         outbox = self._outboxes.get(link)
-        return 0 if outbox is None else outbox.unanswered
+        return 0 if outbox is None else outbox.unanswered + outbox.uncommitted
 
     @property
     def idle(self) -> bool:
@@ -206,34 +288,49 @@ class Router:
         return {name: figures.counts for name, figures in list(self._figures.items())}
 
     def queued(self) -> tuple[int, int, int]:
-        """Open streams, parts that wait for links, and parts that workers have."""
+        """Open streams, parts that wait for links or for somebody to serve them, and parts that workers have."""
         boxes = self._outboxes.values()
-        return len(self._streams), sum(box.queued for box in boxes), sum(box.unanswered for box in boxes)
+        waiting = sum(box.queued for box in boxes) + self._routing.parked
+        return len(self._streams), waiting, sum(box.unanswered for box in boxes)
 
     # A batch's way in
 
+    def _hear(self, stream: ClientStream, message: bytes, now_ns: int) -> None:
+        try:
+            self._admit(stream, message, now_ns)
+        except RingmillError as error:
+            self._end(stream, error.code, error.message)
+
     def _admit(self, stream: ClientStream, message: bytes, now_ns: int) -> None:
-        if not self._view.version:
+        routing = self._routing
+        if not routing.view.version:
             raise RingmillError(Code.UNAVAILABLE, self._why_not)
         scanned = self._splitter.scan(message)
         if scanned.head != stream.head_bytes or stream.head is NO_HEAD:
             stream.head, stream.head_bytes = parse_head(scanned.head), scanned.head
         head = stream.head
         served = stream.agreement.accept(head, scanned.count, self._catalogue)
-        if stream.figures is NO_FIGURES:
-            stream.figures = self._figures_of(served.name)
-        batch = Batch(len(message), scanned.count, head.sequence, now_ns, now_ns, now_ns)
+        identity = stream.identity
+        if identity is None:
+            identity = self._identify(stream, served, head.sequence, now_ns)
+            if stream.held is not None:
+                stream.held.append(message)
+                stream.bytes += len(message)
+                return
+        number = self._number(stream, identity, head, scanned.count)
+        self._order += 1
+        batch = Batch(len(message), scanned.count, head.sequence, number, self._order, now_ns, now_ns, now_ns)
         stream.batches.append(batch)
         stream.bytes += batch.request_bytes
         stream.figures.counts.in_flight += 1
         if not scanned.count:
-            batch.response = empty(batch.sequence, self._view.version)
+            batch.response = empty(batch.sequence, routing.view.version)
             return
-        split = self._splitter.split(message, scanned, self._routes, len(self._slots))
+        split = self._splitter.split(message, scanned, routing.routes, len(routing.members))
         batch.refused = split.refused
         batch.waiting = len(split.parts)
         if batch.waiting != 1 or split.refused:
-            batch.owners, batch.answers = split.owners, {}
+            batch.slots, batch.answers = split.owners, {}
         if split.refused:
             stream.figures.counts.rejected[Reason.UNAVAILABLE] += split.refused
         if not split.parts:
@@ -241,9 +338,54 @@ class Router:
         context = head.traceparent or stream.traceparent
         suffix = self._trace(batch, served, head, context) if context else b""
         deadline_ns = now_ns + head.timeout_ms * MILLISECOND_NS if head.timeout_ms else 0
-        for worker, request in split.parts:
-            part = Part(batch, stream.id, worker, served.index, request + suffix, deadline_ns)
-            self._queue(stream, part, now_ns)
+        flags = PRIMARY if (head.ack or stream.agreement.ack) == _PRIMARY_LEVEL else 0
+        for owner, request, touched in split.parts:
+            if suffix:
+                request += suffix
+            part = Part(
+                batch, stream.id, identity, owner, served.index, request, len(request), touched, deadline_ns, flags
+            )
+            batch.parts.append(part)
+            outbox = routing.give(part, owner, now_ns)
+            if outbox is not None:
+                self._flush_queue(stream, outbox, now_ns)
+
+    def _identify(self, stream: ClientStream, served: Served, sequence: int, now_ns: int) -> Identity:
+        """Finds out who a stream is to the workers, by its first message. A named one is held until all know it."""
+        stream.figures = self._figures_of(served.name)
+        agreement = stream.agreement
+        if not agreement.producer:
+            identity = stream.identity = self._sessions.anonymous(served.index)
+            return identity
+        number = producer_number(served.name, agreement.producer)
+        asked = agreement.session
+        known = self._sessions.find(number, asked)
+        if known is not None and known.stream is not None:
+            self._close(self._streams[known.stream], Code.ABORTED, _NEWER_STREAM)
+        if known is None or not stream.brief or not self._sessions.share(known, sequence, stream.id):
+            known = self._sessions.open(number, served.index, asked, stream.id, stream.brief)
+            if not self._openings.begin(stream.id, known, asked, now_ns):
+                stream.held = deque()
+                self._flush_all(now_ns)
+        stream.producer, stream.identity = known, known.identity
+        return known.identity
+
+    def _number(self, stream: ClientStream, identity: Identity, head: ProcessRequest, count: int) -> int:
+        """The number by which workers know a batch."""
+        if stream.producer is None:
+            if count:
+                identity.number += 1
+            return identity.number
+        if count:
+            if head.sequence <= identity.number:
+                raise RingmillError(
+                    Code.INVALID_ARGUMENT,
+                    f"sequence {head.sequence} follows {identity.number}: the sequences of a producer's stream begin "
+                    "above 0 and increase",
+                )
+            identity.number = head.sequence
+        identity.acknowledged = max(identity.acknowledged, head.acknowledged)
+        return identity.number
 
     def _trace(self, batch: Batch, served: Served, head: ProcessRequest, context: str) -> bytes:
         """Begins the batch's span, and gives what to append to its parts so that the workers' spans hang below it."""
@@ -251,11 +393,8 @@ class Router:
         context = batch.span.traceparent or context
         return b"" if context == head.traceparent else ProcessRequest(traceparent=context).SerializeToString()
 
-    def _queue(self, stream: ClientStream, part: Part, now_ns: int) -> None:
-        outbox = self._slots[part.worker]
-        assert outbox is not None, "a worker without a link has no routes"
-        outbox.put(part)
-        if not outbox.busy:
+    def _flush_queue(self, stream: ClientStream, outbox: Outbox, now_ns: int) -> None:
+        if outbox.ready:
             self._flush(outbox, now_ns)
         if outbox.queued_bytes > self._limits.link_bytes_max and stream.id not in outbox.blocked:
             outbox.blocked.add(stream.id)
@@ -270,12 +409,19 @@ class Router:
             self._refuse(late, DEADLINE, Reason.DEADLINE, now_ns)
         self._relieve(outbox)
 
+    def _flush_all(self, now_ns: int) -> None:
+        for outbox in self._outboxes.values():
+            if outbox.ready:
+                self._flush(outbox, now_ns)
+            else:
+                self._relieve(outbox)
+
     def _relieve(self, outbox: Outbox) -> None:
         if outbox.blocked and outbox.queued_bytes * 2 <= self._limits.link_bytes_max:
             self._unblock(outbox)
 
     def _unblock(self, outbox: Outbox) -> None:
-        for stream in outbox.blocked:
+        for stream in sorted(outbox.blocked):
             state = self._streams.get(stream)
             if state is not None:
                 state.blocks -= 1
@@ -284,18 +430,25 @@ class Router:
 
     # A batch's way out
 
-    def _take(self, part: Part, response: bytes, now_ns: int) -> None:
+    def _take(self, part: Part, response: bytes, provisional: bool, now_ns: int) -> None:
         batch = part.batch
         batch.waiting -= 1
+        if provisional:
+            part.answered = True
+            part.flags = 0  # if it is handed over again, then to know that it is committed
+            batch.uncommitted += 1
+        else:
+            part.request = b""
         if batch.answers is None:
             batch.response = response
             batch.answered_ns = now_ns
         else:
-            batch.answers[part.worker] = response
+            batch.answers[part.slot] = response
             if not batch.waiting:
                 try:
                     self._complete(batch, now_ns)
                 except RingmillError as error:
+                    batch.waiting += 1
                     self._fail(part, error.code, error.message, now_ns)
                     return
         state = self._streams.get(part.stream)
@@ -304,40 +457,67 @@ class Router:
 
     def _complete(self, batch: Batch, now_ns: int) -> None:
         """Merges the answers of a split batch, in the order of its events."""
-        assert batch.owners is not None
+        assert batch.slots is not None
         assert batch.answers is not None
-        batch.response, heads = self._splitter.merge(batch.owners, batch.answers, UNAVAILABLE)
-        batch.head = merged(heads, batch.refused, batch.sequence, self._view.version)
-        batch.answers, batch.owners, batch.answered_ns = None, None, now_ns
+        batch.response, heads = self._splitter.merge(batch.slots, batch.answers, UNAVAILABLE)
+        batch.head = merged(heads, batch.refused, batch.sequence, self._routing.view.version)
+        batch.answers, batch.slots, batch.answered_ns = None, None, now_ns
 
     def _refuse(self, parts: Iterable[Part], outcome: bytes, reason: Reason, now_ns: int) -> None:
         """Answers parts that no worker was given."""
         for part in parts:
             state = self._streams.get(part.stream)
             batch = part.batch
-            if state is None or not batch.wanted:
+            if state is None or not part.wanted:
                 continue
-            count = batch.count if batch.owners is None else int((batch.owners == part.worker).sum())
+            count = batch.count if batch.slots is None else int((batch.slots == part.slot).sum())
             state.figures.counts.rejected[reason] += count
             answer = all_refused(outcome, count)
-            if batch.owners is None:
-                answer += empty(batch.sequence, self._view.version)
-            self._take(part, answer, now_ns)
+            if batch.slots is None:
+                answer += empty(batch.sequence, self._routing.view.version)
+            self._take(part, answer, False, now_ns)
+
+    def _commit(self, part: Part, now_ns: int) -> None:
+        """Notes that all replicas hold a part that was answered before they did."""
+        part.request = b""
+        part.batch.uncommitted -= 1
+        state = self._streams.get(part.stream)
+        if state is not None and not part.batch.uncommitted:
+            state.committed()
+            self._advance(state, now_ns)
 
     def _advance(self, stream: ClientStream, now_ns: int) -> None:
         """Sends what is done, oldest first, up to the first batch that is not."""
         batches = stream.batches
         while batches and not batches[0].waiting:
-            batch = batches.popleft()
+            batch = batches[0]
             if batch.end is not None:
+                if batch.end[0] == Code.OK and stream.uncommitted:
+                    break
                 self._close(stream, *batch.end)
                 return
-            stream.bytes -= batch.request_bytes
+            batches.popleft()
             stream.figures.answered(batch, now_ns)
-            route_us = (batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns) // MICROSECOND_NS
-            info = stream.agreement.first_response_fields()
-            self.effects.append(Send(stream.id, b"".join((batch.head, batch.response, routed(route_us), info))))
+            stream.answered(batch)
+            if stream.producer is None and stream.identity is not None:
+                stream.identity.acknowledged = batch.number
+            self.effects.append(
+                Send(stream.id, b"".join((batch.head, batch.response, self._tail(stream, batch, now_ns))))
+            )
         self._press(stream)
+
+    def _tail(self, stream: ClientStream, batch: Batch, now_ns: int) -> bytes:
+        """What the router itself says in a response."""
+        route_us = (batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns) // MICROSECOND_NS
+        tail = routed(route_us)
+        through = stream.committed_through
+        if through:
+            tail += committed_through(through)
+        if not stream.agreement.told:
+            producer = stream.producer
+            session, last = (producer.session, producer.last_sequence) if producer is not None else (0, 0)
+            tail += stream.agreement.first_response_fields(session, last)
+        return tail
 
     def _press(self, stream: ClientStream) -> None:
         """Reads a stream only while its client, its links and its own limits allow it."""
@@ -347,12 +527,80 @@ class Router:
             stream.paused = pause
             self.effects.append(Pause(stream.id) if pause else Resume(stream.id))
 
+    # Changes
+
+    def _open(self, stream: int, now_ns: int) -> None:
+        """All workers know a stream: what it has sent meanwhile goes its way."""
+        state = self._streams[stream]
+        held, state.held = state.held or deque[Held](), None
+        for said in held:
+            if state.ending:
+                break
+            if isinstance(said, bytes):
+                state.bytes -= len(said)
+                self._hear(state, said, now_ns)
+            else:
+                self._end(state, *said)
+        self._advance(state, now_ns)
+
+    def _reroute(self, now_ns: int) -> None:
+        self._refuse(self._routing.reroute(now_ns), UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
+        self._flush_all(now_ns)
+
+    def _resume(self, now_ns: int) -> None:
+        if self._routing.resume(now_ns):
+            self._reroute(now_ns)
+
+    def _begin_anew(self, partitions: Mask, now_ns: int) -> None:
+        """Partitions have lost their state: who has something in doubt there must hear of it."""
+        self._sessions.restarted(partitions)
+        doubtful = [part for outbox in self._outboxes.values() for part in outbox.handed()]
+        for part in (*doubtful, *self._routing.doubtful):
+            if part.wanted and part.handed and partitions[part.touched].any():
+                self._fail(part, Code.UNAVAILABLE, _BEGUN_ANEW, now_ns)
+
+    def _settle(self, now_ns: int) -> None:
+        """Gives up what has looked for a worker for too long."""
+        routing = self._routing
+        if not routing.doubtful:
+            return
+        since_ns = now_ns - self._limits.settle_ms * MILLISECOND_NS
+        routing.doubtful, waiting = [], [part for part in routing.doubtful if part.wanted]
+        for part in waiting:
+            if not part.wanted:  # its stream has ended with another part
+                continue
+            if part.parked_ns <= since_ns and part.handed:
+                self._fail(part, Code.UNAVAILABLE, _IN_DOUBT, now_ns)
+            elif part.parked_ns <= since_ns:
+                self._refuse([part], UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
+            elif part.late(now_ns):
+                self._refuse([part], DEADLINE, Reason.DEADLINE, now_ns)
+            else:
+                routing.doubtful.append(part)
+
+    def _forget_producers(self, now_ns: int) -> None:
+        """Tells workers whom they need not know any more."""
+        forgotten = self._sessions.forgotten(now_ns)
+        floor = self._sessions.floor(now_ns)
+        begins = bool(floor) and not self._floor
+        self._floor = floor
+        if not forgotten and not begins:
+            return
+        for link, outbox in self._outboxes.items():
+            forget = [each.producer for each in forgotten if begins or link in each.links or each.named]
+            if forget or begins:
+                outbox.say(JoinResponse(opens=[Open(floor=floor, forget=forget)]).SerializeToString())
+        self._flush_all(now_ns)
+
     # Ends
 
     def _fail(self, part: Part, code: Code, detail: str, now_ns: int) -> None:
         """Ends the stream at this batch; what came after it is forgotten."""
         state = self._streams.get(part.stream)
         if state is None or not part.batch.wanted:
+            return
+        if part.answered:  # its response has left, or may have
+            self._close(state, code, detail)
             return
         while state.batches[-1] is not part.batch:
             self._forget(state, state.batches.pop())
@@ -362,6 +610,9 @@ class Router:
 
     def _end(self, stream: ClientStream, code: Code, detail: str) -> None:
         """Puts an end after all that the stream has sent so far."""
+        if stream.held is not None:
+            stream.held.append((code, detail))
+            return
         stream.ending = True
         stream.batches.append(Batch(end=(code, detail)))
 
@@ -376,7 +627,7 @@ class Router:
         self.closed(stream.id)
 
     def _forget(self, stream: ClientStream, batch: Batch) -> None:
-        batch.wanted = False
+        _let_go(batch)
         if batch.end is None:
             stream.figures.counts.in_flight -= 1
             batch.span.end(batch.count, 0, "the stream ended first")
@@ -389,6 +640,16 @@ class Router:
             times = self._telemetry.stages(pipeline) if self._telemetry.enabled else None
             figures = self._figures[pipeline] = Figures(times)
         return figures
+
+
+def _let_go(batch: Batch) -> None:
+    """Nobody waits for a batch any more."""
+    batch.wanted = False
+    for part in batch.parts:
+        if part.handed and part.request:
+            part.identity.doubtful = True
+        part.request = b""
+    batch.parts.clear()
 
 
 def _same(left: Mapping[str, Served], right: Mapping[str, Served]) -> bool:

@@ -52,19 +52,40 @@ class StreamLimits:
 class Agreement:
     """The fixed points of one stream: pipeline, producer and options come with its first message."""
 
-    __slots__ = ("_limits", "_metadata", "_producer", "_served", "_told")
+    __slots__ = ("_limits", "_metadata", "_options", "_producer", "_served", "_told")
 
     def __init__(self, limits: StreamLimits, metadata: Metadata = ()) -> None:
         self._limits = limits
         self._metadata = metadata
         self._served: Served | None = None
         self._producer = ""
+        self._options = _NO_OPTIONS
         self._told = False
 
     @property
     def served(self) -> Served | None:
         """The pipeline agreed on; None before the first message."""
         return self._served
+
+    @property
+    def producer(self) -> str:
+        """Name of the producer; empty: none."""
+        return self._producer
+
+    @property
+    def session(self) -> int:
+        """Session of the producer that is to be resumed; 0: a new one."""
+        return self._options.session
+
+    @property
+    def ack(self) -> int:
+        """Level of acknowledgement of batches that ask for none."""
+        return self._options.ack
+
+    @property
+    def told(self) -> bool:
+        """Whether the stream has been described."""
+        return self._told
 
     def accept(self, head: ProcessRequest, count: int, catalogue: Mapping[str, Served]) -> Served:
         """Checks the head of a message that holds `count` events. Raises what must end the stream."""
@@ -83,12 +104,16 @@ class Agreement:
             )
         return served
 
-    def first_response_fields(self) -> bytes:
-        """Encoded `ProcessResponse.stream` to append to the stream's first response; empty afterwards."""
+    def first_response_fields(self, session: int = 0, last_sequence: int = 0) -> bytes:
+        """Encoded `ProcessResponse.stream` to append to the stream's first response; empty afterwards.
+
+        session: what the producer's stream was opened in, so that retries are applied once; 0: they are not.
+        last_sequence: the highest that was applied of the producer.
+        """
         if self._told or self._served is None:
             return b""
         self._told = True
-        return stream_info(self._served, self._limits)
+        return stream_info(self._served, self._limits, session, last_sequence)
 
     def _open(self, head: ProcessRequest, catalogue: Mapping[str, Served]) -> Served:
         self._served = served = find(head.pipeline, catalogue)
@@ -102,9 +127,13 @@ class Agreement:
                 Code.FAILED_PRECONDITION,
                 f"{served.name} is served as version {served.description.version}, not {options.version:.{QUOTED_MAX}}",
             )
+        if options.session and not head.producer:
+            raise RingmillError(Code.INVALID_ARGUMENT, "options.session is a producer's: name the producer")
+        self._options = options
         return served
 
 
+_NO_OPTIONS = ProcessOptions()
 _ACK_LEVELS = frozenset(AckLevel.values())
 
 
@@ -164,7 +193,7 @@ def version_matches(asked: str, served: str) -> bool:
     return served.split(".")[: len(asked.split("."))] == asked.split(".")
 
 
-def stream_info(served: Served, limits: StreamLimits) -> bytes:
+def stream_info(served: Served, limits: StreamLimits, session: int = 0, last_sequence: int = 0) -> bytes:
     """Encoded ProcessResponse that holds nothing but StreamInfo: appending it to a response sets its `stream`."""
     response = ProcessResponse()
     info = response.stream
@@ -172,6 +201,9 @@ def stream_info(served: Served, limits: StreamLimits) -> bytes:
     info.max_in_flight = limits.requests_in_flight_max
     info.max_events = served.events_max
     info.max_request_bytes = limits.request_bytes_max
+    info.session = session
+    info.last_sequence = last_sequence
+    info.deduplicates = session > 0
     return response.SerializeToString()
 
 

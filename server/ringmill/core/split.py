@@ -1,7 +1,7 @@
 """Splits a request into one part for each owner of its keys, and merges the answers back: byte ranges, never objects.
 
 A part is the request's head (all that is not an event) followed by the owner's events as the client wrote them: again a
-valid `ProcessRequest`. The answers' outcomes are put back in the order of the events.
+valid `ProcessRequest`, and can itself be split. The answers' outcomes are put back in the order of the events.
 """
 
 from collections.abc import Mapping
@@ -21,18 +21,23 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.core.jit import compile_kernel, kernel
 from ringmill.core.maglev import Table
 from ringmill.core.memory import MESSAGE, SCRATCH, Bytes, copy_bytes
+from ringmill.core.view import HELD
 from ringmill.core.wire import DELIMITED, append
 from ringmill.v1.processing_pb2 import ProcessRequest, ProcessResponse
 
 Owners = npt.NDArray[np.int16]
 """Owner of each event of a batch, int16[count]: a worker's index, or -1 for nobody."""
 
+Touched = npt.NDArray[np.uint32]
+"""Partitions that a part's events belong to, each once, in the order in which they first appear in it."""
+
 _OUTCOMES_NUMBER = ProcessResponse.DESCRIPTOR.fields_by_name["outcomes"].number
 _UINT8 = np.dtype(np.uint8)
 _OWNERS = types.Array(types.int16, 1, "C")
 _TABLE = types.Array(types.int32, 1, "C")
 _OFFSETS = types.Array(types.int64, 1, "C")
-_ASSIGN = types.int64(RANGES, types.int64, _TABLE, _OWNERS, _OFFSETS)
+_PARTITIONS = types.Array(types.uint32, 1, "C")
+_ASSIGN = types.int64(RANGES, types.int64, _TABLE, _OWNERS, _OFFSETS, _OFFSETS, _PARTITIONS, _PARTITIONS, _OFFSETS)
 _SCATTER = types.void(MESSAGE, RANGES, types.int64, _OWNERS, _OFFSETS, SCRATCH)
 _PAIRS = types.Array(types.int64, 2, "C")
 _GATHER = types.int64(MESSAGE, _PAIRS, RANGES, _PAIRS, _OWNERS, types.int64, SCRATCH, SCRATCH)
@@ -56,27 +61,63 @@ class Split:
     """A request as parts."""
 
     owners: Owners
-    parts: list[tuple[int, bytes]]
-    """(worker, encoded ProcessRequest) for each worker that owns any of the events."""
+    parts: list[tuple[int, bytes, Touched]]
+    """(owner, encoded ProcessRequest, partitions) for each owner of any of the events. An owner is a worker's index, or
+    the number of workers: that part is of partitions that are held."""
     refused: int
     """Events that nobody owns."""
 
 
 @kernel(allocates=False)
 def _assign(
-    ranges: npt.NDArray[Any], count: int, table: npt.NDArray[np.int32], owners: Owners, sizes: npt.NDArray[np.int64]
+    ranges: npt.NDArray[Any],
+    count: int,
+    table: npt.NDArray[np.int32],
+    owners: Owners,
+    sizes: npt.NDArray[np.int64],
+    seen: npt.NDArray[np.int64],
+    firsts: Touched,
+    touched: Touched,
+    bounds: npt.NDArray[np.int64],
 ) -> int:
-    """Fills owners[:count] and adds up the bytes of each worker's events in sizes; returns how many nobody owns."""
+    """Finds the owner of each event and the partitions of each owner; returns how many events nobody owns.
+
+    owners[:count] receives the owners: the last one has what is HELD. sizes[owner]: the bytes of its events.
+    touched[bounds[owner] : bounds[owner + 1]]: its partitions, in the order in which they appear. firsts: scratch.
+    seen[1 + partition]: the call that met it last, of as many as seen[0] says.
+    """
     sizes[:] = 0
+    bounds[:] = 0
+    held = sizes.size - 1
+    call = seen[0] + 1
+    seen[0] = call
     refused = 0
+    distinct = 0
     for index in range(count):
         event = ranges[index]
-        owner = table[np.int64(event.partition)]
+        partition: Any = np.int64(event.partition)
+        owner: Any = np.int64(table[partition])
+        if owner == HELD:
+            owner = held
         owners[index] = owner
         if owner < 0:
             refused += 1
-        else:
-            sizes[owner] += np.int64(event.stop) - np.int64(event.start)
+            continue
+        sizes[owner] += np.int64(event.stop) - np.int64(event.start)
+        if seen[1 + partition] != call:
+            seen[1 + partition] = call
+            firsts[distinct] = partition
+            distinct += 1
+            bounds[owner + 2] += 1
+    for place in range(2, bounds.size):
+        bounds[place] += bounds[place - 1]
+    for index in range(distinct):  # bounds[owner + 1] is where its next partition goes, and at last where they stop
+        partition = np.int64(firsts[index])
+        owner = np.int64(table[partition])
+        if owner == HELD:
+            owner = held
+        touched[bounds[owner + 1]] = partition
+        bounds[owner + 1] += 1
     return refused
 
 
@@ -180,7 +221,12 @@ class Splitter:
         self._ranges = np.zeros(max(events_max, 1), RANGE)
         self._first_range = self._ranges.data.cast("B").cast("I")
         self._owners = np.empty(events_max, np.int16)
+        self._seen = np.zeros(partitions + 1, np.int64)
+        self._firsts = np.empty(partitions, np.uint32)
+        self._touched = np.empty(partitions, np.uint32)
+        self._bounds = np.zeros(0, np.int64)
         self._lone_owners: dict[int, Owners] = {}
+        self._lone_touched: dict[int, Touched] = {}
         self._head = np.empty(bytes_max, np.uint8)
         self._head_view = self._head.data
         self._out = np.empty(bytes_max, np.uint8)
@@ -225,45 +271,59 @@ class Splitter:
     def split(self, message: bytes, scanned: Scanned, table: Table, workers: int) -> Split:
         """Splits the request scanned last by the owners of its keys; one with a single owner is passed on as it is.
 
-        table: int32[partitions], a worker's index below `workers`, or NOBODY. Raises ValueError if another request was
-        scanned since, or the table is for another number of partitions.
+        table: int32[partitions], a worker's index below `workers`, NOBODY or HELD. Raises ValueError if another request
+        was scanned since, or the table is for another number of partitions.
         """
         if scanned is not self._scanned or table.size != self.partitions:
             raise ValueError("split what was scanned last, by a table of the same partitions")
         if scanned.count == 1:
-            return self._split_one(message, int(table[self._first_range[_PARTITION_WORD]]))
-        if self._sizes.size != workers:
-            self._sizes = np.zeros(workers, np.int64)
-        count = scanned.count
-        refused = _assign(self._ranges, count, table, self._owners, self._sizes)
+            return self._split_one(message, self._first_range[_PARTITION_WORD], table, workers)
+        if self._sizes.size != workers + 1:
+            self._sizes = np.zeros(workers + 1, np.int64)
+            self._bounds = np.zeros(workers + 3, np.int64)
+        count, sizes, touched, bounds = scanned.count, self._sizes, self._touched, self._bounds
+        refused = _assign(self._ranges, count, table, self._owners, sizes, self._seen, self._firsts, touched, bounds)
         owners = self._owners[:count].copy()
-        sizes = [(worker, size) for worker, size in enumerate(self._sizes.tolist()) if size]
-        if len(sizes) == 1 and not refused:
-            return Split(owners, [(sizes[0][0], message)], 0)
-        return Split(owners, self._copy_parts(message, scanned, owners, sizes), refused)
+        shares = [(owner, size) for owner, size in enumerate(sizes.tolist()) if size]
+        whole = len(shares) == 1 and not refused
+        requests = [message] if whole else self._copy_parts(message, scanned, owners, shares)
+        stops = bounds.tolist()
+        parts = [
+            (owner, request, touched[stops[owner] : stops[owner + 1]].copy())
+            for (owner, _), request in zip(shares, requests, strict=True)
+        ]
+        return Split(owners, parts, refused)
 
-    def _split_one(self, message: bytes, owner: int) -> Split:
+    def _split_one(self, message: bytes, partition: int, table: Table, workers: int) -> Split:
+        owner = int(table[partition])
+        if owner == HELD:
+            owner = workers
         owners = self._lone_owners.get(owner)
         if owners is None:
             owners = self._lone_owners[owner] = np.array([owner], np.int16)
-        return Split(owners, [], 1) if owner < 0 else Split(owners, [(owner, message)], 0)
+        if owner < 0:
+            return Split(owners, [], 1)
+        touched = self._lone_touched.get(partition)
+        if touched is None:
+            touched = self._lone_touched[partition] = np.array([partition], np.uint32)
+        return Split(owners, [(owner, message, touched)], 0)
 
     def _copy_parts(
-        self, message: bytes, scanned: Scanned, owners: Owners, sizes: list[tuple[int, int]]
-    ) -> list[tuple[int, bytes]]:
+        self, message: bytes, scanned: Scanned, owners: Owners, shares: list[tuple[int, int]]
+    ) -> list[bytes]:
         head = scanned.head
-        ends: list[tuple[int, int, int]] = []
+        ends: list[tuple[int, int]] = []
         position = 0
-        self._grow(len(message) + len(head) * len(sizes))
+        self._grow(len(message) + len(head) * len(shares))
         view = self._out.data
-        for worker, size in sizes:
+        for owner, size in shares:
             events = position + len(head)
             view[position:events] = head
-            self._sizes[worker] = events
-            ends.append((worker, position, events + size))
+            self._sizes[owner] = events
+            ends.append((position, events + size))
             position = events + size
         _scatter(np.frombuffer(message, _UINT8), self._ranges, scanned.count, owners, self._sizes, self._out)
-        return [(worker, view[start:stop].tobytes()) for worker, start, stop in ends]
+        return [view[start:stop].tobytes() for start, stop in ends]
 
     def _grow(self, size: int) -> None:
         if self._out.size < size:
@@ -274,7 +334,7 @@ class Splitter:
     ) -> tuple[bytes, list[bytes]]:
         """Merges the answers to the parts of one request.
 
-        parts: encoded ProcessResponse of each worker that was given a part. refused_outcome: encoded Outcome for events
+        parts: encoded ProcessResponse of each owner that was given a part. refused_outcome: encoded Outcome for events
         that nobody owns. Returns the outcomes in the order of the events, each with its tag and length, and all else
         of each answer, in the order of `parts`. Raises RingmillError INTERNAL where an answer does not parse or has
         not one outcome for each event that its worker was given.

@@ -1,15 +1,18 @@
-"""Ties membership and router to open streams: hands them what is heard, and performs the effects."""
+"""Ties view manager and router to open streams: hands them what is heard, and performs what they want done."""
 
 import logging
 from collections.abc import Callable, Sequence
 
 from ringmill.balancer import effects as routing
-from ringmill.balancer import membership
-from ringmill.balancer.membership import Membership
+from ringmill.balancer import orders
+from ringmill.balancer.adapters.edges import Edges
+from ringmill.balancer.manager import Manager
 from ringmill.balancer.router import Router
+from ringmill.core.errors import Code
 from ringmill.core.view import view_to_proto
-from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
-from ringmill.transport.api import OK, Status, Stream
+from ringmill.internal.v1.link_pb2 import JoinRequest, JoinResponse, Registration
+from ringmill.transport.api import Status, Stream
+from ringmill.v1.admin_pb2 import LedgerRow
 
 Clock = Callable[[], int]
 """Monotonic nanoseconds."""
@@ -24,9 +27,10 @@ class Hub:
 
     def __init__(
         self,
-        members: Membership,
-        routes: Router,
+        manager: Manager,
+        router: Router,
         clock: Clock,
+        edges: Edges,
         *,
         heartbeat_ms: int,
         response_bytes_max: int,
@@ -34,28 +38,37 @@ class Hub:
     ) -> None:
         """Begins with nothing open.
 
+        edges: what reaches further than to streams. on_view: called after each view.
         response_bytes_max: a client is not read while more than this waits for it to read.
         """
-        self.membership = members
-        self.router = routes
+        self.manager = manager
+        self.router = router
         self.clock = clock
+        self.on_ledger: Callable[[int, Sequence[LedgerRow]], None] = lambda link, rows: None
+        """Hears what a worker answers to `ask_ledger`."""
+        self._edges = edges
         self._heartbeat_ms = heartbeat_ms
         self._response_bytes_max = response_bytes_max
         self._on_view = on_view
         self._streams: dict[int, Stream] = {}
         self._links: dict[int, Stream] = {}
-        self._leaving: set[int] = set()
+        self._leaving: dict[int, str] = {}
+        """Links to be ended once nothing is owed on them, and why."""
         self._clogged: set[int] = set()
         self._last = 0
-        routes.waiting(members.missing())
+        router.waiting(manager.missing())
+
+    def start(self) -> None:
+        """Begins. Once, before anything else."""
+        self._obey(self.manager.start(self._now_ms()))
 
     # Clients
 
-    def open_stream(self, stream: Stream) -> int:
-        """A client has opened a stream; gives it a number."""
+    def open_stream(self, stream: Stream, brief: bool = False) -> int:
+        """A client has opened a stream, or calls with one request (brief); gives it a number."""
         number = self._number()
         self._streams[number] = stream
-        self.router.opened(number, stream.metadata)
+        self.router.opened(number, stream.metadata, brief)
         return number
 
     def stream_drained(self, number: int) -> None:
@@ -82,45 +95,67 @@ class Hub:
 
     def register(self, link: int, registration: Registration) -> None:
         """A worker says who it is."""
-        self._obey(self.membership.register(link, registration, self._now_ms()))
+        self._obey(self.manager.register(link, registration, self._now_ms()))
 
-    def beat(self, link: int, heartbeat: Heartbeat) -> None:
-        """A worker says how it is."""
-        self.membership.beat(link, heartbeat)
-
-    def drain(self, link: int) -> None:
-        """A worker wants to leave: it gets nothing new, and is let go when it has answered all that it has."""
-        self._leaving.add(link)
-        self._obey(self.membership.drain(link))
-
-    def results(self, link: int, frame: JoinRequest) -> None:
-        """A worker answers parts."""
-        self.router.results(
-            link, [(each.id, each.response, each.code, each.detail) for each in frame.results], self.clock()
-        )
+    def hear(self, link: int, frame: JoinRequest) -> None:
+        """A registered worker says something else."""
+        now_ns = self.clock()
+        now_ms = now_ns // MILLISECOND_NS
+        self.manager.heard(link, now_ms)
+        if frame.results:
+            self.router.results(
+                link,
+                [
+                    (each.id, each.response, each.code, each.detail, each.again, each.version, each.provisional)
+                    for each in frame.results
+                ],
+                now_ns,
+            )
+        if frame.committed:
+            self.router.committed(link, frame.committed, now_ns)
+        if frame.opened:
+            answers = [(each.id, each.code, each.session, each.last_sequence) for each in frame.opened]
+            self.router.producers_opened(link, answers, now_ns)
         self.perform()
+        if frame.ledger:
+            self.on_ledger(link, frame.ledger)
+        if frame.HasField("heartbeat"):
+            self.manager.beat(link, frame.heartbeat, now_ms)
+        if frame.HasField("report"):
+            self._obey(self.manager.report(link, frame.report, now_ms))
+        if frame.draining:
+            self._obey(self.manager.drain(link, now_ms))
+        self._let_go(link)
 
-    def heard(self, link: int) -> None:
-        """A worker has shown a sign of life."""
-        self.membership.heard(link, self._now_ms())
-
-    def let_go(self, link: int) -> None:
-        """Ends the link of a worker that wants to leave and owes no answer."""
-        if link in self._leaving and not self.router.unanswered(link):
-            self._leaving.discard(link)
-            self._links[link].finish(OK)
+    def ask_ledger(self) -> None:
+        """Asks every worker for the ledger of what it serves."""
+        frame = JoinResponse(ledger=True).SerializeToString()
+        for link in self.manager.links.values():
+            self._links[link].send(frame)
 
     def close_link(self, link: int) -> None:
         """A worker's link is over."""
         self._links.pop(link, None)
-        self._leaving.discard(link)
+        self._leaving.pop(link, None)
         self.router.link_down(link, self.clock())
-        self._obey(self.membership.broken(link))
+        self._obey(self.manager.broken(link, self._now_ms()))
+
+    # Time, and what was asked of the world outside
 
     def tick(self) -> None:
-        """Looks for silent workers and for parts that are too late."""
+        """Looks for silent workers and for all else that has a deadline."""
         self.router.tick(self.clock())
-        self._obey(self.membership.tick(self._now_ms()))
+        self._obey(self.manager.tick(self._now_ms()))
+        for link in list(self._leaving):
+            self._let_go(link)
+
+    def probed(self, name: str, alive: bool) -> None:
+        """Whether anybody listens where a worker did."""
+        self._obey(self.manager.probed(name, alive, self._now_ms()))
+
+    def stored(self, revision: int, error: str) -> None:
+        """The store holds this revision; error: why it does not hold what it was given."""
+        self._obey(self.manager.stored(revision, error, self._now_ms()))
 
     # Effects
 
@@ -147,34 +182,51 @@ class Hub:
             self._clogged.add(number)
             self.router.clogged(number, True)
 
-    def _obey(self, effects: Sequence[membership.Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case membership.Admit(link, name):
+    def _obey(self, wanted: Sequence[orders.Order]) -> None:
+        for order in wanted:
+            match order:
+                case orders.Admit(link, name):
                     logger.info("worker %s joined from %s", name, self._links[link].peer)
                     self.router.link_up(link)
                     self._links[link].send(JoinResponse(heartbeat_ms=self._heartbeat_ms).SerializeToString())
-                case membership.Refuse(link, code, reason):
+                case orders.Refuse(link, code, reason):
                     logger.warning("refused a worker from %s: %s", self._links[link].peer, reason)
                     self._links[link].finish(Status(code, reason))
-                case membership.Drop(link, reason):
+                case orders.Drop(link, reason):
                     logger.warning("dropping a link: %s", reason)
                     self._links[link].cancel()
-                case membership.Publish():
-                    self._publish(effect)
-        if not self.membership.formed:
-            self.router.waiting(self.membership.missing())
+                case orders.Publish():
+                    self._publish(order)
+                case orders.LetGo(link, why):
+                    self._leaving[link] = why
+                    self._let_go(link)
+                case orders.Probe():
+                    self._edges.probe(order)
+                case orders.Store():
+                    self._edges.store(order)
+                case orders.Want():
+                    self._edges.want(order)
+                case orders.Fatal():
+                    self._edges.fatal(order)
+        if not self.manager.formed:
+            self.router.waiting(self.manager.missing())
         self.perform()
 
-    def _publish(self, effect: membership.Publish) -> None:
-        frame = JoinResponse(view=view_to_proto(effect.view)).SerializeToString()
-        for link in effect.links:
-            if link is not None:
-                self._links[link].send(frame)
-        alive = sum(member.alive for member in effect.view.members)
-        logger.info("view %d: %d of %d workers serve", effect.view.version, alive, len(effect.view.members))
-        self.router.publish(effect.view, effect.links, self.membership.catalogue, self.clock())
+    def _publish(self, order: orders.Publish) -> None:
+        view = order.view
+        frame = JoinResponse(view=view_to_proto(view)).SerializeToString()
+        for link in order.tell:
+            self._links[link].send(frame)
+        alive = sum(member.alive for member in view.members)
+        logger.info("view %d: %d of %d workers serve", view.version, alive, len(view.members))
+        self.router.publish(view, order.links, self.manager.catalogue, self.clock())
+        self.perform()
         self._on_view()
+
+    def _let_go(self, link: int) -> None:
+        """Ends the link of a worker that holds nothing, once it owes no answer."""
+        if link in self._leaving and not self.router.unanswered(link):
+            self._links[link].finish(Status(Code.OK, self._leaving.pop(link)))
 
     def _number(self) -> int:
         self._last += 1

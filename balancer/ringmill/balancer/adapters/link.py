@@ -29,27 +29,20 @@ class LinkHandler:
         self._registered = False
 
     def on_message(self, message: bytes) -> None:
-        """Hears a frame: a registration first, then answers, heartbeats and the wish to leave."""
+        """Hears a frame: a registration first, then answers, heartbeats, reports and the wish to leave."""
         hub, link = self._hub, self._link
         try:
             frame = JoinRequest.FromString(message)
         except DecodeError as error:
             self._stream.finish(Status(Code.INVALID_ARGUMENT, f"the frame does not parse: {error}"))
             return
-        hub.heard(link)
         if not self._registered:
             if not frame.HasField("registration"):
                 self._stream.finish(Status(Code.INVALID_ARGUMENT, "the first frame must be a registration"))
                 return
             self._registered = True
             hub.register(link, frame.registration)
-        if frame.HasField("heartbeat"):
-            hub.beat(link, frame.heartbeat)
-        if frame.results:
-            hub.results(link, frame)
-        if frame.draining:
-            hub.drain(link)
-        hub.let_go(link)
+        hub.hear(link, frame)
 
     def on_drain(self) -> None:
         """Sends what has gathered while the last frame was written."""

@@ -1,4 +1,4 @@
-"""Public port: ProcessingService and AdminService."""
+"""Public port: what clients send, and what they need to know to send it."""
 
 from functools import partial
 
@@ -7,15 +7,11 @@ from ringmill.core.agreement import find
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.api import Accept, Status, Stream
 from ringmill.transport.unary import unary, unary_message
-from ringmill.v1 import admin_pb2, processing_pb2
+from ringmill.v1 import processing_pb2
 
 PROCESSING = processing_pb2.DESCRIPTOR.services_by_name["ProcessingService"].full_name
-ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 
-_NOT_SERVED_YET = (
-    *(f"/{PROCESSING}/{method}" for method in ("Query", "ListKeys", "Subscribe", "Locate")),
-    *(f"/{ADMIN}/{method}" for method in ("MoveWorkers", "ExplainKey", "GetLedger")),
-)
+_NOT_SERVED_YET = tuple(f"/{PROCESSING}/{method}" for method in ("Query", "ListKeys", "Subscribe"))
 
 
 def public_routes(hub: Hub) -> dict[str, Accept]:
@@ -26,7 +22,6 @@ def public_routes(hub: Hub) -> dict[str, Accept]:
         f"/{PROCESSING}/DescribePipeline": unary_message(
             processing_pb2.DescribePipelineRequest, partial(_describe, hub)
         ),
-        f"/{ADMIN}/ListWorkers": unary_message(admin_pb2.ListWorkersRequest, partial(_list_workers, hub)),
         **{method: unary(partial(_not_served_yet, method)) for method in _NOT_SERVED_YET},
     }
 
@@ -34,9 +29,11 @@ def public_routes(hub: Hub) -> dict[str, Accept]:
 class ProcessHandler:
     """Hears one client."""
 
+    _brief = False
+
     def __init__(self, hub: Hub, stream: Stream) -> None:
         self._hub = hub
-        self._number = hub.open_stream(stream)
+        self._number = hub.open_stream(stream, self._brief)
 
     def on_message(self, message: bytes) -> None:
         """Routes a request."""
@@ -62,6 +59,7 @@ class ProcessHandler:
 class BatchHandler(ProcessHandler):
     """Hears a caller of ProcessBatch: to the router a stream of one request, since both messages have equal fields."""
 
+    _brief = True
     _asked = False
 
     def on_message(self, message: bytes) -> None:
@@ -79,17 +77,9 @@ class BatchHandler(ProcessHandler):
 
 
 def _describe(hub: Hub, request: processing_pb2.DescribePipelineRequest) -> processing_pb2.DescribePipelineResponse:
-    if not hub.membership.formed:
-        raise RingmillError(Code.UNAVAILABLE, hub.membership.missing())
-    return find(request.pipeline, hub.membership.catalogue).description
-
-
-def _list_workers(hub: Hub, _request: admin_pb2.ListWorkersRequest) -> admin_pb2.ListWorkersResponse:
-    workers = [
-        admin_pb2.Worker(name=each.name, state=each.state, partitions=each.partitions)
-        for each in hub.membership.workers()
-    ]
-    return admin_pb2.ListWorkersResponse(epoch=hub.membership.view.version, workers=workers)
+    if not hub.manager.formed:
+        raise RingmillError(Code.UNAVAILABLE, hub.manager.missing())
+    return find(request.pipeline, hub.manager.catalogue).description
 
 
 def _not_served_yet(method: str, message: bytes) -> bytes:
