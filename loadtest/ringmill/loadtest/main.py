@@ -9,7 +9,7 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.loadtest import machine, report
 from ringmill.loadtest.measure import Effort, Figure, Unavailable
 from ringmill.loadtest.processes import ProcessFailedError
-from ringmill.loadtest.sections import engine, latency, load, scaling, start, throughput
+from ringmill.loadtest.sections import engine, latency, load, replication, scaling, start, throughput
 
 Section = Callable[[Effort], Iterator[Figure]]
 
@@ -19,6 +19,8 @@ SECTIONS: dict[str, Section] = {
     "events": throughput.batches,
     "redis": throughput.redis,
     "open-loop": load.open_loop,
+    "replicated": replication.rates,
+    "replicated-round-trip": replication.round_trip,
     "kernel": engine.kernel,
     "keys": engine.keys,
     "start": start.start,

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 STOP_TIMEOUT_S = 10.0
+WHOLE_TIMEOUT_S = 60.0
 PARENT_VARIABLE = "RINGMILL_PARENT_PID"
 """Tells our own processes to end when this one does, even if it is killed (ringmill.cli.process)."""
 
@@ -149,12 +151,11 @@ def lone_worker() -> Iterator[Service]:
 
 
 @contextlib.contextmanager
-def cluster(workers: int) -> Iterator[Service]:
-    """A balancer and its workers, once all have joined."""
+def cluster(workers: int, replicas: int = 1) -> Iterator[Service]:
+    """A balancer and its workers, once all have joined and every partition has so many copies."""
     with contextlib.ExitStack() as stack:
-        balancer = stack.enter_context(
-            ringmill("balancer", "--listen", "127.0.0.1:0", "--link", "127.0.0.1:0", "--workers", str(workers))
-        )
+        shape = ("--workers", str(workers), "--replicas", str(replicas))
+        balancer = stack.enter_context(ringmill("balancer", "--listen", "127.0.0.1:0", "--link", "127.0.0.1:0", *shape))
         link = balancer.wait_ready().ready["link"]
         started = tuple(
             stack.enter_context(ringmill("worker", str(APP), "--join", link, "--name", f"worker-{number}"))
@@ -162,7 +163,23 @@ def cluster(workers: int) -> Iterator[Service]:
         )
         for worker in started:
             worker.wait_ready()
+        _wait_whole(balancer.ready["address"])
         yield Service(balancer.ready["address"], ((balancer,), started))
+
+
+def _wait_whole(address: str) -> None:
+    """Waits until no partition is short of a copy. Raises ProcessFailedError."""
+    import grpc
+
+    from ringmill.v1 import admin_pb2, admin_pb2_grpc
+
+    service: Any = admin_pb2_grpc.AdminServiceStub  # generated code has no types
+    deadline_s = time.monotonic() + WHOLE_TIMEOUT_S
+    with grpc.insecure_channel(address) as channel:
+        while short := service(channel).ListWorkers(admin_pb2.ListWorkersRequest(), timeout=10).partitions_short:
+            if time.monotonic() > deadline_s:
+                raise ProcessFailedError(f"{short} partitions are short of a copy after {WHOLE_TIMEOUT_S:.0f} s")
+            time.sleep(0.05)
 
 
 def spread(*groups: Sequence[Process]) -> None:
