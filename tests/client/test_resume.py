@@ -240,6 +240,14 @@ def test_a_window_full_of_provisional_answers_opens_again(durable: DurableServer
     assert got["place"].tolist() == list(range(1, 101))
 
 
+def test_heartbeats_are_no_outcomes(durable: DurableServer, connect: Connect) -> None:
+    durable.ledger.info.max_in_flight = 3
+    client = connect(durable.address, "p", ack="primary", timeout_s=0.2)
+    with pytest.raises(ProcessError, match=r"no outcome came for 0\.2 s") as caught:
+        client.process(KEYS)  # its copies never catch up
+    assert (caught.value.acknowledged, caught.value.unknown) == (30, 0)
+
+
 def test_a_restarted_client_goes_on_or_replays(durable: DurableServer, connect: Connect) -> None:
     first = connect(durable.address, "p", "loader")
     first.process(KEYS[:30])

@@ -619,6 +619,19 @@ def test_an_answer_undone_by_the_loss_of_a_primary_is_counted() -> None:
     assert feed.rejected == []
 
 
+def test_a_provisional_answer_that_cannot_be_sent_again_is_counted() -> None:
+    ledger = Ledger()
+    ledger.info.deduplicates = False
+    session, feed = Session(settings_of(ack="primary")), Numbers("a", 3)
+    stream = reopen(session, ledger)
+    session.offer(feed)
+    (request,) = sent(session)
+    answer(session, stream, request)
+    session.broke(GONE, 0.0, 0.5)
+    assert session.take_unconfirmed() == 3
+    assert session.idle
+
+
 def test_a_server_that_wants_to_go_is_sent_nothing_more() -> None:
     ledger = Ledger()
     session, feed = opened(ledger), Numbers("a", 30)

@@ -129,7 +129,7 @@ class Session:
         self.committed_through = 0
         """Highest sequence up to which all in-sync replicas hold every batch of this session."""
         self.progress = 0
-        """Batches answered so far: whoever waits sees that there is progress."""
+        """Grows with each batch that is answered, or final: whoever waits sees that there is progress."""
         self.revoked = 0
         """Events that were answered by the primary alone, and rejected when it was lost and they went again."""
         self.flushes = 0
@@ -282,8 +282,8 @@ class Session:
             batch.delivered = self._progressed = True
             batch.rejected = head.rejected
             self._acknowledged = sequence
+            self.progress += 1
         self._awaited.popleft()
-        self.progress += 1
         if sequence:
             self._answered_here = sequence
             batch.final = batch.final or head.receipt.ack != _PRIMARY
@@ -321,6 +321,7 @@ class Session:
             self._kept_bytes -= len(batch.message)
             self.committed_through = batch.sequence
             self._progressed = True
+            self.progress += 1
 
     def _open(self, info: pb.StreamInfo) -> None:
         """Hears that the stream is open, with a session that is new or the one asked for."""
@@ -404,6 +405,7 @@ class Session:
     def _fail_unanswered(self, error: ClientError) -> None:
         """Gives up what was sent to a server that may apply it twice; feeds of which nothing was sent go on."""
         unanswered = [batch for batch in self._kept if not batch.delivered]
+        self.revoked += sum(batch.count for batch in self._kept if batch.delivered)
         self._kept.clear()
         self._kept_bytes = 0
         self._fail((), unanswered, error)
