@@ -434,11 +434,11 @@ def test_a_new_session_fences_the_old_one_and_goes_on_after_it() -> None:
     worker = Worker(ledger())
     book = worker.ledger
     assert book.open(7, 0, 1) == (Code.OK, 1, 0)
-    assert worker.take(Batch([Event(0)], 5, fence=1)).session == 1
+    assert worker.take(Batch([Event(0)], 5, fence=1)).status == ADMITTED
     assert book.open(7, 0, 1) == (Code.OK, 1, 5)  # the same again
     assert book.open(7, 1, 3) == (Code.OK, 1, 5)  # resumed, by another stream
     assert worker.take(Batch([Event(0)], 6, {0: 5}, fence=1)).status == FENCED
-    assert worker.take(Batch([Event(0)], 6, {0: 5}, fence=3)).session == 1
+    assert worker.take(Batch([Event(0)], 6, {0: 5}, fence=3)).status == ADMITTED
     assert book.open(7, 0, 4) == (Code.OK, 4, 6)
     assert worker.take(Batch([Event(0)], 6, fence=4)).known == 1  # a client that sends all again applies nothing twice
     assert worker.take(Batch([Event(0)], 7, fence=4)).status == ADMITTED

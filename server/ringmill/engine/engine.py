@@ -75,8 +75,18 @@ class Engine:
         if position > PREFIX_BYTES_MAX:
             raise ValueError(f"a response's head of {position} bytes; {PREFIX_BYTES_MAX} at most")
         self._out[:position] = np.frombuffer(prefix, np.uint8)
+        return self._write(count, self._encoded, position)
+
+    def encode_columns(self, columns: Columns, count: int) -> bytes:
+        """The outcomes of `count` events whose outputs, and reasons, were copied from this engine's columns before."""
+        copied = (columns.events, columns.out_values, columns.out_integers, columns.out_labels)
+        if not count <= min(map(len, copied)) <= self.columns.events.size:
+            raise ValueError(f"{count} events: the copies hold another number")
+        return self._write(count, copied, 0)
+
+    def _write(self, count: int, columns: tuple[Any, ...], position: int) -> bytes:
         stop = self.compiled.encode(
-            count, *self._encoded, self.labels.heap, self._details, self._detail_ranges, self._out, position
+            count, *columns, self.labels.heap, self._details, self._detail_ranges, self._out, position
         )
         assert stop >= position, "the bounds of an outcome are wrong"
         return self._out[:stop].tobytes()
@@ -103,6 +113,8 @@ def _details(plan: Plan) -> dict[Reason, str]:
         Reason.INTEGERS_INVALID: f"integers must be {_wanted(plan, 'integers')}; bools 0 or 1",
         Reason.TIME_INVALID: "time_us must be set, in microseconds since 1970, before the year 10000",
         Reason.OPERATOR_FAILED: f"an operator raised, or gave infinity or an undeclared NaN; state unchanged: {steps}",
+        Reason.ALREADY_APPLIED: "a retry of what was applied before; its outcome is no longer kept",
+        Reason.OUT_OF_ORDER: "never applied, and a later batch of this producer was: send it under a new sequence",
         Reason.OVERLOADED: "the key's partition holds as many keys or labels as it may",
         Reason.UNAVAILABLE: "this worker does not serve the key's partition",
         Reason.DEADLINE: "timeout_ms had passed before the batch began",

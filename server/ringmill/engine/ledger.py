@@ -104,7 +104,8 @@ class Ledger:
         self._free = list(range(producers_max - 1, -1, -1))
         self._top = 0
         self._row = 0
-        self._touched = 0
+        self.touched = 0
+        """Partitions of the part at hand: the one that was examined last."""
         self.arrays = self._allocate(4096)
         pages = self.arrays.pages
         pages["source"] = NOBODY
@@ -179,7 +180,7 @@ class Ledger:
                 part.flags & EXPIRED,
             )
         )
-        self._touched = judged.touched
+        self.touched = judged.touched
         if judged.status == ADMITTED and judged.fresh and part.producer not in self._rows:
             self._enter(part.producer, row)
         return judged
@@ -195,7 +196,7 @@ class Ledger:
             self.arrays,
             columns.events,
             count,
-            self._touched,
+            self.touched,
             row,
             part.producer,
             part.fence,
@@ -216,7 +217,7 @@ class Ledger:
             columns.out_labels,
             columns.out_integers,
             count,
-            self._touched,
+            self.touched,
         )
         return Settled(outcomes, self._record[:length].tobytes())
 
@@ -228,12 +229,18 @@ class Ledger:
         self._record = words.data.cast("B")
         self.arrays = self.arrays._replace(words=words, halves=words.view(np.uint16))
 
+    def listed(self, verdict: int) -> list[int]:
+        """The partitions of the part at hand with this verdict, in order of first appearance."""
+        touched = self.arrays.touched[: self.touched]
+        partitions: list[int] = touched["partition"][touched["verdict"] == verdict].tolist()
+        return partitions
+
     def cut(self, select: npt.NDArray[np.uint8]) -> Cut:
         """What of the part at hand goes to a copy of the selected partitions; `outcomes` only once it is settled.
 
         select: uint8[partitions], 1 where selected.
         """
-        length, check, outcomes = self._kernels.cut(self.arrays, self._touched, select, self._previous)
+        length, check, outcomes = self._kernels.cut(self.arrays, self.touched, select, self._previous)
         return Cut(self._previous[:length].tobytes(), check, outcomes)
 
     def open(
@@ -385,7 +392,7 @@ class Ledger:
         ]
 
 
-_FULL = Judged(FULL, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_FULL = Judged(FULL, -1, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @cache
@@ -393,7 +400,7 @@ def _compiled(arrays: Any) -> _Kernels:
     integer, word = types.int64, types.uint64
     inputs = (EVENTS, VALUES, LABELS, INTEGERS)
     words = types.Array(types.uint64, 1, "C")
-    judged = types.Tuple((*[integer] * 7, *[word] * 4))
+    judged = types.Tuple((*[integer] * 7, *[word] * 3))
     examine = judged(arrays, *inputs, integer, MESSAGE, *[integer] * 4, *[word] * 5, integer)
     admit = types.void(arrays, EVENTS, integer, integer, integer, word, word, word, integer)
     settle = types.Tuple((word, integer))(arrays, EVENTS, VALUES, LABELS, INTEGERS, integer, integer)

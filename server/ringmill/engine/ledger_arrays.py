@@ -91,7 +91,8 @@ _DEADLINE = np.uint32(Reason.DEADLINE)
 HIDDEN = 0xFFFF
 """In a record: an event, or a partition, that the record says nothing of."""
 RECORD_WORDS = 1
-"""Words before the prints in a record: the number of partitions, and that of events in the upper half."""
+"""Words before the prints in a record: the number of partitions in 16 bits, 1 in the next 16 if any event has a reason,
+and the number of events."""
 
 
 class LedgerArrays(NamedTuple):
@@ -128,8 +129,6 @@ class Judged(NamedTuple):
     """u64: channels that any of its partitions is copied to."""
     common: int
     """u64: channels that all of them are copied to."""
-    session: int
-    """Session of the producer in the first partition."""
 
 
 @kernel(inline=True)
@@ -246,19 +245,18 @@ def examine(
     version: np.uint64,
     expected: np.uint64,
     expired: int,
-) -> tuple[int, int, int, int, int, int, int, np.uint64, np.uint64, np.uint64, np.uint64]:
+) -> tuple[int, int, int, int, int, int, int, np.uint64, np.uint64, np.uint64]:
     """Judges a part; see `Ledger.examine`. Admits it only if all of it is fresh.
 
     buffer[start:stop]: its `previous`. row: the producer's row, or one that is free and all zero.
     """
     check = common = _ZERO
     channels = _ZERO
-    session = _ZERO
     if fence == _ZERO or sequence == _ZERO or start < 0 or stop < start or stop > buffer.size:
-        return CORRUPT, -1, 0, 0, 0, 0, 0, check, channels, common, session
+        return CORRUPT, -1, 0, 0, 0, 0, 0, check, channels, common
     found = _collect(arrays, events, values, labels, integers, count, buffer, start, stop, sequence)
     if found < 0:
-        return CORRUPT, -1, 0, 0, 0, 0, 0, check, channels, common, session
+        return CORRUPT, -1, 0, 0, 0, 0, 0, check, channels, common
     common = ~_ZERO
     first = row * arrays.pages.size
     fresh = known = refused = skipped = 0
@@ -269,7 +267,7 @@ def examine(
         entry: Any = arrays.entries[first + partition]
         if refuses(page, source, version) or (source == 0 and page.held != 0):
             if source == 0:
-                return AGAIN, partition, found, 0, 0, 0, 0, check, channels, common, session
+                return AGAIN, partition, found, 0, 0, 0, 0, check, channels, common
             item.verdict = np.uint32(REFUSED)
             refused += 1
             continue
@@ -278,14 +276,12 @@ def examine(
             skipped += 1
             continue
         if entry.fence > fence:
-            return FENCED, partition, found, 0, 0, 0, 0, check, channels, common, session
-        if fresh + known == 0:
-            session = entry.session if entry.fence != _ZERO else fence
+            return FENCED, partition, found, 0, 0, 0, 0, check, channels, common
         if sequence <= entry.last:
             item.verdict = np.uint32(KNOWN)
             known += 1
         elif item.delta != _ZERO and sequence - item.delta > entry.last:
-            return AGAIN, partition, found, 0, 0, 0, 0, check, channels, common, session
+            return AGAIN, partition, found, 0, 0, 0, 0, check, channels, common
         else:
             item.verdict = np.uint32(FRESH)
             fresh += 1
@@ -302,7 +298,7 @@ def examine(
             _enter_fresh(arrays, found, row, producer, fence, sequence)
             if expired != 0:
                 _expire(arrays, events, count)
-    return status, -1, found, fresh, known, refused, skipped, check, channels, common, session
+    return status, -1, found, fresh, known, refused, skipped, check, channels, common
 
 
 @kernel(allocates=False)
@@ -355,29 +351,31 @@ def settle(
         if touched[slot].verdict == FRESH:
             fresh += 1
     place = 4 * (RECORD_WORDS + fresh) + fresh
+    reasons: Any = np.int64(0)
     for i in range(count):
         event = events[i]
         page: Any = pages[np.uint64(event.partition)]
         item: Any = touched[np.uint64(page.slot)]
+        reason: Any = np.int64(event.reason)
+        reasons |= reason
         if item.verdict != FRESH:
             halves[place + i] = HIDDEN
             continue
         halves[place + i] = np.uint16(event.partition)
-        reason: Any = np.int64(event.reason)
         if reason != 0:
             page.rejected += _ONE
             item.outcomes = mix_reason(item.outcomes, reason)
         else:
             page.applied += _ONE
             item.outcomes = mix_columns(mix(item.outcomes, SEED), i, out_values, out_labels, out_integers)
-    return _settle_pages(arrays, found, fresh, count), 2 * (place + count)
+    arrays.words[0] = np.uint64(fresh) | np.uint64(reasons != 0) << np.uint64(16) | np.uint64(count) << np.uint64(32)
+    return _settle_pages(arrays, found, fresh), 2 * (place + count)
 
 
 @kernel(allocates=False)
-def _settle_pages(arrays: LedgerArrays, found: int, fresh: int, count: int) -> np.uint64:
+def _settle_pages(arrays: LedgerArrays, found: int, fresh: int) -> np.uint64:
     """Ends `settle`: each fresh partition's digest, and its place in the record."""
     touched = arrays.touched
-    arrays.words[0] = np.uint64(fresh) | np.uint64(count) << np.uint64(32)
     total = _ZERO
     written = 0
     for slot in range(found):

@@ -1,0 +1,378 @@
+"""Outcomes that are kept, so that a retry is answered as the first try was.
+
+A part leaves one record, at the primary and at each copy: its fresh partitions with their prints, each event's
+partition, and the outcomes. A retry may be split otherwise than the first try, and mix what is known with what is not:
+so outcomes are found by (producer, sequence, partition), and the k-th event of a partition in the retry is the k-th of
+it in the record. Records are dropped up to what the producer acknowledges, and the newest SEQUENCES_MAX stay.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from ringmill.core.codec.decoder import EVENTS
+from ringmill.core.codec.encoder import OUTCOMES
+from ringmill.core.codec.fields import RANGES, SPLIT_FIELDS, split_fields
+from ringmill.core.columns import EVENT, LABEL, RANGE, Columns
+from ringmill.core.errors import Code, RingmillError
+from ringmill.core.frame import PartEntry
+from ringmill.core.jit import compile_kernel
+from ringmill.core.memory import MESSAGE, SCRATCH
+from ringmill.engine import recall as kernels
+from ringmill.engine.ledger import Ledger
+from ringmill.engine.ledger_arrays import KNOWN, NEVER, RECORD_WORDS
+from ringmill.v1.processing_pb2 import ProcessResponse
+
+SEQUENCES_MAX = 64
+"""Sequences of a producer whose outcomes are kept: as many as a stream may have unanswered."""
+
+Encode = Callable[[int, Columns, int], bytes]
+"""encode(pipeline, columns, count): what `Engine.encode_columns` of that pipeline gives."""
+
+_OUTCOMES = ProcessResponse.DESCRIPTOR.fields_by_name["outcomes"].number
+_PRODUCER = struct.Struct("<QQQ")  # producer, floor, records
+_RECORD = struct.Struct("<QQIIQ")  # sequence, content, pipeline, events, bytes
+_HEAD = struct.Struct("<HHI")  # as a record begins: see RECORD_WORDS
+
+
+@dataclass(slots=True, eq=False)
+class _Record:
+    """What one part left."""
+
+    number: int
+    """Grows with each record."""
+    pipeline: int
+    index: bytes
+    """`Settled.record`."""
+    response: bytes | None
+    """The outcomes as a ProcessResponse; None: still as columns."""
+    columns: Columns | None = None
+    """Outputs, and the events' reasons if any is rejected; what else columns have is empty."""
+    bounds: npt.NDArray[np.uint32] | None = None
+    """[events, 2]: where each outcome begins and ends in the response, once that was asked for."""
+
+    def contents(self) -> npt.NDArray[np.uint64]:
+        """The print of each partition."""
+        return np.frombuffer(self.index, np.uint64, self._sizes()[0], 8 * RECORD_WORDS)
+
+    def partitions(self) -> npt.NDArray[np.uint16]:
+        """Its partitions, in the order of `contents`."""
+        count = self._sizes()[0]
+        return np.frombuffer(self.index, np.uint16, count, 8 * (RECORD_WORDS + count))
+
+    def event_partitions(self) -> npt.NDArray[np.uint16]:
+        """The partition of each event; HIDDEN where it has no outcome here."""
+        count, events = self._sizes()
+        return np.frombuffer(self.index, np.uint16, events, 8 * (RECORD_WORDS + count) + 2 * count)
+
+    def _sizes(self) -> tuple[int, int]:
+        count, _, events = _HEAD.unpack_from(self.index)
+        return count, events
+
+
+@dataclass(slots=True, eq=False)
+class _Producer:
+    """The records of one producer. A new session goes on with its sequences, so it goes on with its records."""
+
+    floor: int = 0
+    """Up to this sequence nothing is kept."""
+    newest: int = 0
+    floors: dict[int, int] = field(default_factory=dict)
+    """Partitions that came as an export, with the floor that it had."""
+    records: dict[int, list[_Record]] = field(default_factory=dict)
+    """By sequence, in its order."""
+
+
+class _Exported(NamedTuple):
+    """One record of an export."""
+
+    producer: int
+    floor: int
+    sequence: int
+    content: int
+    pipeline: int
+    events: int
+    outcomes: bytes
+
+
+class Outcomes:
+    """The recorded outcomes of one worker, for all of its pipelines. Used by one thread."""
+
+    def __init__(self, partitions: int, encode: Encode) -> None:
+        """Compiles its kernels, or loads them. partitions: of the ledger that goes with it."""
+        self._encode = encode
+        self._producers: dict[int, _Producer] = {}
+        self._number = 0
+        self._dropped = np.zeros(partitions, np.int64)
+        self._recalled: list[_Record] = []
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Compiles all that it runs, or loads it; once a process."""
+        _compile(numba.typeof(Ledger(1, 1).arrays))
+
+    def keep(self, part: PartEntry, record: bytes, response: bytes) -> None:
+        """Keeps what a part led to, encoded.
+
+        record: from `Settled`. response: encoded ProcessResponse with one outcome for each event.
+        """
+        self._number += 1
+        self._put(part, _Record(self._number, part.pipeline, record, response))
+
+    def keep_columns(self, part: PartEntry, record: bytes, columns: Columns, count: int) -> None:
+        """Keeps what a part led to as columns: they are copied, and encoded only when somebody asks."""
+        rejected = _HEAD.unpack_from(record)[1]
+        kept = Columns(
+            columns.events[:count].copy() if rejected else _NO_EVENTS,
+            *_NO_INPUTS,
+            columns.out_values[:count].copy(),
+            columns.out_labels[:count].copy(),
+            columns.out_integers[:count].copy(),
+        )
+        self._number += 1
+        self._put(part, _Record(self._number, part.pipeline, record, None, kept))
+
+    def _put(self, part: PartEntry, record: _Record) -> None:
+        producer = self._producers.get(part.producer)
+        if producer is None:
+            producer = self._producers[part.producer] = _Producer()
+        if part.acknowledged > producer.floor:
+            self._forget_up_to(producer, part.acknowledged)
+        self._add(producer, part.sequence, record)
+
+    def _add(self, producer: _Producer, sequence: int, record: _Record) -> None:
+        records = producer.records
+        if sequence <= producer.floor:
+            return
+        if sequence > producer.newest:
+            producer.newest = sequence
+            records[sequence] = [record]
+        elif sequence in records:
+            records[sequence].append(record)
+        else:
+            records[sequence] = [record]
+            producer.records = records = dict(sorted(records.items()))
+        if len(records) > SEQUENCES_MAX:
+            self._forget_up_to(producer, next(iter(records)))
+
+    def _forget_up_to(self, producer: _Producer, floor: int) -> None:
+        records = producer.records
+        while records:
+            oldest = next(iter(records))
+            if oldest > floor:
+                break
+            del records[oldest]
+        producer.floor = floor
+
+    def recall(self, ledger: Ledger, part: PartEntry) -> None:
+        """Finds the outcomes of the known partitions of the part that the ledger has just examined.
+
+        What has none is forgotten, or was never applied: the latter the ledger then rejects OUT_OF_ORDER. Raises
+        RingmillError INVALID_ARGUMENT if a partition was sent other content under this sequence.
+        """
+        self._recalled = []
+        producer = self._producers.get(part.producer)
+        if producer is None:
+            return
+        self._recalled = producer.records.get(part.sequence, [])
+        for ordinal, record in enumerate(self._recalled, 1):
+            other = kernels.match(
+                ledger.arrays,
+                ledger.touched,
+                record.contents(),
+                record.partitions(),
+                self._dropped,
+                record.number,
+                ordinal,
+            )
+            if other >= 0:
+                raise RingmillError(
+                    Code.INVALID_ARGUMENT,
+                    f"batch {part.sequence} was sent before with other events of partition {other}: a retry must be "
+                    "the same",
+                )
+        if part.sequence > producer.floor:
+            self._mark_never(ledger, part.sequence, producer)
+
+    def _mark_never(self, ledger: Ledger, sequence: int, producer: _Producer) -> None:
+        """Marks the known partitions that kept nothing of a sequence, although they would have."""
+        touched = ledger.arrays.touched[: ledger.touched]
+        for slot in np.flatnonzero((touched["verdict"] == KNOWN) & (touched["record"] == 0)).tolist():
+            if sequence > producer.floors.get(int(touched["partition"][slot]), 0):
+                touched["verdict"][slot] = NEVER
+
+    def splice(self, ledger: Ledger, columns: Columns, count: int, response: bytes) -> bytes:
+        """The response to the part at hand, with recorded outcomes in place of the rejections of known events.
+
+        After `recall` and all steps. response: what the engine encoded. Raises RingmillError INTERNAL where a record
+        does not fit.
+        """
+        touched = ledger.arrays.touched[: ledger.touched]
+        used = np.unique(touched["record"][touched["record"] != 0]).tolist()
+        if not used:
+            return response
+        records = [self._recalled[ordinal - 1] for ordinal in used]
+        chunks = [response, *map(self._response_of, records)]
+        buffer = np.frombuffer(b"".join(chunks), np.uint8)
+        sizes = [count, *(record.event_partitions().size for record in records)]
+        ranges, rest = _ranges_of(buffer, [len(chunk) for chunk in chunks], sizes)
+        known = np.where(touched["record"] != 0, touched["events"], 0).astype(np.int64)
+        stops = np.cumsum(known)
+        cursors, places = stops - known, np.zeros(max(int(known.sum()), 1), np.int64)
+        base = count
+        for ordinal, record, size in zip(used, records, sizes[1:], strict=True):
+            partitions = record.event_partitions()
+            if not kernels.place(ledger.arrays, ledger.touched, partitions, ordinal, base, cursors, stops, places):
+                raise _unfit()
+            base += size
+        if (cursors != stops).any():
+            raise _unfit()
+        out = np.empty(buffer.size, np.uint8)
+        length, rejected = kernels.weave(
+            ledger.arrays, columns.events, count, buffer, ranges, stops - known, places, OUTCOMES.rejection, out
+        )
+        if length < 0:
+            raise _unfit()
+        head = ProcessResponse.FromString(rest)
+        head.rejected = rejected
+        head.receipt.replayed = True
+        return head.SerializeToString() + out[:length].tobytes()
+
+    def _response_of(self, record: _Record) -> bytes:
+        """A record's response, encoded now if it was not before."""
+        if record.response is None:
+            assert record.columns is not None
+            kept, count = record.columns, record.event_partitions().size
+            if kept.events.size == 0:
+                kept = Columns(np.zeros(count, EVENT), *_NO_INPUTS, kept.out_values, kept.out_labels, kept.out_integers)
+            record.response = self._encode(record.pipeline, kept, count)
+            record.columns = None
+        return record.response
+
+    def export(self, partition: int) -> bytes:
+        """All that is kept of a partition, as bytes: for `Ledger.export`, which puts a digest around them."""
+        out = bytearray()
+        for number in sorted(self._producers):
+            producer = self._producers[number]
+            told = bytearray()
+            count = 0
+            for sequence, records in producer.records.items():
+                for record in records:
+                    if self._dropped[partition] < record.number and partition in record.partitions():
+                        told += self._export_record(partition, sequence, record)
+                        count += 1
+            if count:
+                floor = max(producer.floor, producer.floors.get(partition, 0))
+                out += _PRODUCER.pack(number, floor, count) + told
+        return bytes(out)
+
+    def _export_record(self, partition: int, sequence: int, record: _Record) -> bytes:
+        response = np.frombuffer(self._response_of(record), np.uint8)
+        partitions = record.event_partitions()
+        if record.bounds is None:
+            ranges, _ = _ranges_of(response, [response.size], [partitions.size])
+            record.bounds = np.stack([ranges["start"] - ranges["flags"], ranges["stop"]], axis=1)
+        out = np.empty(response.size, np.uint8)
+        count, length = kernels.extract(partition, partitions, record.bounds, response, out)
+        content = record.contents()[record.partitions() == partition][0]
+        return _RECORD.pack(sequence, content, record.pipeline, count, length) + out[:length].tobytes()
+
+    def restore(self, partition: int, data: bytes) -> None:
+        """Adds what `export` gave for a partition that is kept nothing of.
+
+        Raises RingmillError DATA_LOSS where the bytes are not valid, and then keeps nothing of them.
+        """
+        exported = list(_read_export(partition, data))
+        for each in exported:
+            producer = self._producers.get(each.producer)
+            if producer is None:
+                producer = self._producers[each.producer] = _Producer()
+            producer.floors[partition] = each.floor
+            self._number += 1
+            index = np.array([each.content], "<u8").tobytes() + np.full(1 + each.events, partition, "<u2").tobytes()
+            head = _HEAD.pack(1, 0, each.events)
+            self._add(producer, each.sequence, _Record(self._number, each.pipeline, head + index, each.outcomes))
+
+    def drop(self, partition: int) -> None:
+        """Forgets what is kept of a partition."""
+        self._dropped[partition] = self._number
+
+    def forget(self, producer: int) -> None:
+        """Forgets a producer."""
+        self._producers.pop(producer, None)
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self._producers.clear()
+        self._recalled = []
+
+
+_NO_EVENTS = np.zeros(0, EVENT)
+_NO_INPUTS = (np.zeros((0, 0)), np.zeros((0, 0), LABEL), np.zeros((0, 0), np.int64))
+
+
+def _unfit() -> RingmillError:
+    return RingmillError(Code.INTERNAL, "a recorded outcome does not fit its event")
+
+
+def _ranges_of(buffer: npt.NDArray[np.uint8], lengths: list[int], counts: list[int]) -> tuple[npt.NDArray[Any], bytes]:
+    """The outcomes of responses that stand one after the other, as RANGE[sum of counts], and the rest of the first.
+
+    Raises RingmillError INTERNAL where one has not as many outcomes as `counts` says.
+    """
+    ranges = np.zeros(sum(counts), RANGE)
+    rest = np.empty(buffer.size, np.uint8)
+    rests = []
+    start = base = 0
+    for length, count in zip(lengths, counts, strict=True):
+        found, rest_length = split_fields(buffer, start, start + length, _OUTCOMES, ranges[base : base + count], rest)
+        if found != count:
+            raise _unfit()
+        rests.append(rest[:rest_length].tobytes())
+        start, base = start + length, base + count
+    return ranges, rests[0]
+
+
+def _read_export(partition: int, data: bytes) -> Iterator[_Exported]:
+    """The records of an export. Raises RingmillError DATA_LOSS where it is not one."""
+    damaged = RingmillError(Code.DATA_LOSS, f"export of partition {partition}: its recorded outcomes are not valid")
+    position = 0
+    try:
+        while position < len(data):
+            producer, floor, count = _PRODUCER.unpack_from(data, position)
+            position += _PRODUCER.size
+            for _ in range(count):
+                sequence, content, pipeline, events, length = _RECORD.unpack_from(data, position)
+                position += _RECORD.size
+                outcomes = data[position : position + length]
+                position += length
+                if len(outcomes) != length or events > length or not sequence:
+                    raise damaged
+                _ranges_of(np.frombuffer(outcomes, np.uint8), [length], [events])
+                yield _Exported(producer, floor, sequence, content, pipeline, events, outcomes)
+    except struct.error:
+        raise damaged from None
+    except RingmillError:
+        raise damaged from None
+
+
+@cache
+def _compile(arrays: Any) -> None:
+    integer = types.int64
+    halves = types.Array(types.uint16, 1, "C", readonly=True)
+    words = types.Array(types.uint64, 1, "C", readonly=True)
+    places = types.Array(types.int64, 1, "C")
+    pair = types.UniTuple(integer, 2)
+    compile_kernel(split_fields, [SPLIT_FIELDS])
+    compile_kernel(kernels.match, [integer(arrays, integer, words, halves, places, integer, integer)])
+    compile_kernel(kernels.place, [types.boolean(arrays, integer, halves, integer, integer, places, places, places)])
+    compile_kernel(kernels.weave, [pair(arrays, EVENTS, integer, MESSAGE, RANGES, places, places, integer, SCRATCH)])
+    bounds = types.Array(types.uint32, 2, "C")
+    compile_kernel(kernels.extract, [pair(integer, halves, bounds, MESSAGE, SCRATCH)])

@@ -1,0 +1,402 @@
+"""Retries are answered as the first try was, however they are split, wherever the partition has gone."""
+
+from collections.abc import Sequence
+from itertools import count as counter
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ringmill.core.columns import Columns, Shape
+from ringmill.core.errors import Code, Reason, RingmillError
+from ringmill.core.frame import PartEntry
+from ringmill.engine.engine import Engine
+from ringmill.engine.ledger import NOBODY, OWN, Ledger
+from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, Judged
+from ringmill.engine.outcomes import SEQUENCES_MAX, Outcomes
+from ringmill.pipeline import Event, Label, Pipeline, State, label, operator
+from ringmill.v1.processing_pb2 import Event as WireEvent
+from ringmill.v1.processing_pb2 import Outcome, ProcessRequest, ProcessResponse
+
+PARTITIONS = 5
+ALREADY_APPLIED, OUT_OF_ORDER = int(Reason.ALREADY_APPLIED), int(Reason.OUT_OF_ORDER)
+SHAPE = Shape(0, 0, 1, 0, 0, 1)
+FAILS = 3
+"""A key whose events the pipeline rejects."""
+
+
+def encode(pipeline: int, columns: Columns, count: int) -> bytes:
+    """What an engine does, by the official library."""
+    response = ProcessResponse()
+    for event, outputs in zip(columns.events[:count], columns.out_integers[:count], strict=True):
+        outcome = response.outcomes.add()
+        if event["reason"]:
+            outcome.rejection.reason = int(event["reason"])
+        else:
+            outcome.integers.extend([pipeline, *outputs.tolist()])
+    return response.SerializeToString()
+
+
+Sent = Sequence[tuple[int, int]]
+"""(partition, key) of each event."""
+
+
+class Worker:
+    """A ledger, outcomes, and a pipeline which numbers all that it applies."""
+
+    def __init__(self, source: int = OWN, numbers: counter | None = None) -> None:
+        self.ledger = Ledger(PARTITIONS, 8)
+        self.ledger.sources[:] = source
+        self.outcomes = Outcomes(PARTITIONS, encode)
+        self.columns = Columns.allocate(16, SHAPE)
+        self.numbers = numbers or counter(1)
+        self.admitted = True
+
+    def send(
+        self, sequence: int, sent: Sent, *, acknowledged: int = 0, producer: int = 7, fence: int = 1
+    ) -> ProcessResponse:
+        """The response to a part, at the primary."""
+        part, judged = self._examine(sequence, sent, acknowledged, producer, fence, OWN)
+        if judged.status == ADMIT:
+            self.outcomes.recall(self.ledger, part)
+            self.ledger.admit(self.columns, len(sent), part)
+        rejected = self._apply(len(sent))
+        settled = self.ledger.settle(self.columns, len(sent))
+        head = ProcessResponse(sequence=sequence, rejected=rejected).SerializeToString()
+        response = head + encode(part.pipeline, self.columns, len(sent))
+        if judged.fresh:
+            self.outcomes.keep(part, settled.record, response)
+        if judged.known:
+            response = self.outcomes.splice(self.ledger, self.columns, len(sent), response)
+        return ProcessResponse.FromString(response)
+
+    def copy(self, sequence: int, sent: Sent, source: int, numbers: Sequence[int], fence: int = 1) -> None:
+        """Takes a part as a record. numbers: what the primary's pipeline gave to each event."""
+        part, judged = self._examine(sequence, sent, 0, 7, fence, source)
+        if judged.status == ADMIT:
+            self.ledger.admit(self.columns, len(sent), part)
+        self.numbers = iter([number for number in numbers if number])
+        self._apply(len(sent))
+        settled = self.ledger.settle(self.columns, len(sent))
+        if judged.fresh:
+            self.outcomes.keep_columns(part, settled.record, self.columns, len(sent))
+        self.columns.out_integers[:] = -1  # the next part overwrites what this one gave
+
+    def _examine(
+        self, sequence: int, sent: Sent, acknowledged: int, producer: int, fence: int, source: int
+    ) -> tuple[PartEntry, Judged]:
+        for i, (partition, key) in enumerate(sent):
+            self.columns.events[i] = (key, 0, 0, 0, partition, 0)
+            self.columns.integers[i] = key
+        touched = dict.fromkeys(partition for partition, _ in sent)
+        check = sum(int(np.uint64(0)) if source == OWN else self._check(partition) for partition in touched)
+        part = PartEntry(1, 4, 0, 0, producer, fence, sequence, acknowledged, 0, len(touched), 0, 0, check % 2**64)
+        judged = self.ledger.examine(self.columns, len(sent), np.zeros(len(touched), np.uint8), part, source)
+        assert judged.status in (ADMIT, ADMITTED)
+        return part, judged
+
+    def _check(self, partition: int) -> int:
+        """This copy's own state: whatever the primary would say."""
+        other = Ledger(PARTITIONS, 8)
+        other.sources[:] = OWN
+        for name in ("index", "digest"):
+            other.arrays.pages[name] = self.ledger.arrays.pages[name]
+        columns = Columns.allocate(1, SHAPE)
+        columns.events["partition"][0] = partition
+        part = PartEntry(1, 0, 0, 0, 99, 1, 1, 0, 0, 1)
+        return int(other.examine(columns, 1, np.zeros(1, np.uint8), part).check)
+
+    def _apply(self, count: int) -> int:
+        rejected = 0
+        for i in range(count):
+            if self.columns.events["reason"][i] == 0:
+                if self.columns.integers[i, 0] == FAILS:
+                    self.columns.events["reason"][i] = Reason.OPERATOR_FAILED
+                else:
+                    self.columns.out_integers[i] = next(self.numbers)
+            rejected += self.columns.events["reason"][i] != 0
+        return rejected
+
+    def give(self, partition: int, other: "Worker") -> None:
+        """Hands a partition over."""
+        data = self.ledger.export(partition, self.outcomes.export(partition))
+        other.outcomes.restore(partition, other.ledger.restore(partition, data))
+        other.ledger.sources[partition] = OWN
+        self.ledger.drop(partition)
+        self.outcomes.drop(partition)
+        self.ledger.sources[partition] = NOBODY
+
+
+def numbers(response: ProcessResponse) -> list[int]:
+    """What came out: the number of each event, or its reason, negative."""
+    return [
+        -outcome.rejection.reason if outcome.HasField("rejection") else outcome.integers[1]
+        for outcome in response.outcomes
+    ]
+
+
+contents = st.lists(st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, FAILS)), min_size=1, max_size=10)
+subsets = st.sets(st.integers(0, PARTITIONS - 1))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(contents, min_size=4, max_size=4),
+    st.lists(st.tuples(st.sampled_from("sssm"), st.integers(0, 3), subsets), max_size=25),
+)
+def test_an_event_has_one_outcome_for_ever(batches: list[Sent], steps: list[tuple[str, int, set[int]]]) -> None:
+    """Batches are sent again and again in any pieces, while partitions move between two workers."""
+    shared = counter(1)
+    one, two = Worker(numbers=shared), Worker(NOBODY, shared)
+    given_out: dict[tuple[int, int], int] = {}
+    applied: dict[int, int] = {}
+    for action, number, chosen in steps:
+        for source, target in ((one, two), (two, one)):
+            owned = {p for p in chosen if source.ledger.sources[p] == OWN}
+            places = [i for i, (partition, _) in enumerate(batches[number]) if partition in owned]
+            if action == "m":
+                for partition in owned:
+                    source.give(partition, target)
+                break
+            if not places:
+                continue
+            sent = [batches[number][i] for i in places]
+            response = source.send(number + 1, sent)
+            assert response.sequence == number + 1
+            found = numbers(response)
+            assert response.rejected == sum(value < 0 for value in found)
+            for place, (partition, _), value in zip(places, sent, found, strict=True):
+                if (number, place) in given_out:
+                    assert given_out[number, place] == value
+                elif number + 1 < applied.get(partition, 0):
+                    assert value == -OUT_OF_ORDER
+                else:
+                    assert value > 0 or value == -Reason.OPERATOR_FAILED
+                    given_out[number, place] = value
+            for partition in owned:
+                if any(p == partition for p, _ in sent):
+                    applied[partition] = max(applied.get(partition, 0), number + 1)
+
+
+def test_the_response_to_a_mix_of_known_and_fresh() -> None:
+    worker = Worker()
+    assert numbers(worker.send(1, [(0, 1), (1, 1), (0, 2), (1, FAILS)])) == [1, 2, 3, -Reason.OPERATOR_FAILED]
+    mixed = worker.send(1, [(2, 1), (1, 1), (1, FAILS), (2, 2), (0, 1), (0, 2), (3, FAILS)])
+    assert numbers(mixed) == [4, 2, -Reason.OPERATOR_FAILED, 5, 1, 3, -Reason.OPERATOR_FAILED]
+    assert mixed.rejected == 2
+    assert mixed.receipt.replayed
+    again = worker.send(1, [(3, FAILS), (2, 1), (2, 2), (1, 1), (1, FAILS)])
+    assert numbers(again) == [-Reason.OPERATOR_FAILED, 4, 5, 2, -Reason.OPERATOR_FAILED]
+    assert not worker.send(2, [(0, 1)]).receipt.replayed
+
+
+@pytest.mark.parametrize("other", [[(0, 2)], [(0, 1), (0, 1)], [(2, 1), (0, FAILS), (1, 1)]])
+def test_other_events_under_a_known_sequence_are_refused(other: Sent) -> None:
+    worker = Worker()
+    worker.send(1, [(0, 1), (1, 1)])
+    before = worker.ledger.export(0), worker.ledger.export(1), worker.ledger.export(2)
+    with pytest.raises(RingmillError, match=r"batch 1 .* partition 0") as caught:
+        worker.send(1, other)
+    assert caught.value.code == Code.INVALID_ARGUMENT
+    assert before == (worker.ledger.export(0), worker.ledger.export(1), worker.ledger.export(2))
+
+
+def test_what_is_acknowledged_is_forgotten() -> None:
+    worker = Worker()
+    for sequence in (1, 2, 3):
+        worker.send(sequence, [(0, 1), (sequence, 1)])
+    worker.send(4, [(0, 1)], acknowledged=2)
+    assert numbers(worker.send(2, [(0, 1), (2, 1)])) == [-ALREADY_APPLIED] * 2
+    assert numbers(worker.send(3, [(0, 1), (3, 1)])) == [5, 6]
+    assert worker.send(2, [(0, 1)]).rejected == 1
+
+
+def test_the_newest_sequences_are_kept() -> None:
+    worker = Worker()
+    for sequence in range(1, SEQUENCES_MAX + 2):
+        worker.send(sequence, [(0, 1)])
+    assert numbers(worker.send(1, [(0, 1)])) == [-ALREADY_APPLIED]
+    assert numbers(worker.send(2, [(0, 1)])) == [2]
+    assert len(worker.outcomes._producers[7].records) == SEQUENCES_MAX
+
+
+def test_a_late_sequence_takes_its_place_in_order() -> None:
+    worker = Worker()
+    worker.send(9, [(0, 1)])
+    worker.send(4, [(1, 1)])
+    worker.send(7, [(1, 1)])
+    assert list(worker.outcomes._producers[7].records) == [4, 7, 9]
+    worker.send(10, [(0, 1)], acknowledged=7)
+    assert list(worker.outcomes._producers[7].records) == [9, 10]
+    worker.send(6, [(2, 1)])  # below what is acknowledged: nothing to keep
+    assert list(worker.outcomes._producers[7].records) == [9, 10]
+
+
+def test_a_copy_encodes_when_it_is_asked() -> None:
+    primary, copy = Worker(), Worker(source=3)
+    sent = [(0, 1), (1, FAILS), (0, 2), (2, 1)]
+    found = numbers(primary.send(1, sent))
+    copy.copy(1, sent, 3, [max(number, 0) for number in found])
+    second = numbers(primary.send(2, [(0, 1)]))
+    copy.copy(2, [(0, 1)], 3, second)
+    (record,) = copy.outcomes._producers[7].records[1]
+    assert record.response is None
+    copy.ledger.sources[:] = OWN
+    assert numbers(copy.send(1, sent)) == found
+    assert numbers(copy.send(2, [(0, 1)])) == second
+    assert record.columns is None
+    assert numbers(copy.send(1, [(2, 1), (1, FAILS)])) == [found[3], found[1]]
+
+
+def test_what_was_dropped_is_not_told_again() -> None:
+    worker = Worker()
+    worker.send(1, [(0, 1), (1, 1)])
+    worker.outcomes.drop(0)
+    assert numbers(worker.send(1, [(0, 1), (1, 1)])) == [-OUT_OF_ORDER, 2]  # its ledger was not dropped
+    worker.ledger.drop(0)
+    assert numbers(worker.send(1, [(0, 1), (1, 1)])) == [3, 2]
+    assert numbers(worker.send(1, [(0, 1), (1, 1)])) == [3, 2]
+
+
+def test_a_new_session_goes_on_with_what_is_kept() -> None:
+    """A client that lost its memory sends all again, under its name."""
+    worker = Worker()
+    worker.ledger.open(7, 0, 1)
+    worker.send(1, [(0, 1)])
+    worker.send(2, [(1, 1)])
+    worker.ledger.open(7, 0, 2)
+    assert numbers(worker.send(1, [(0, 1)], fence=2)) == [1]
+    assert numbers(worker.send(1, [(1, 1)], fence=2)) == [-OUT_OF_ORDER]
+    assert numbers(worker.send(2, [(0, 2), (1, 1)], fence=2)) == [3, 2]
+
+
+def test_a_producer_that_is_forgotten_leaves_nothing() -> None:
+    worker = Worker()
+    worker.send(1, [(0, 1)])
+    worker.outcomes.forget(7)
+    assert numbers(worker.send(1, [(0, 1)])) == [-ALREADY_APPLIED]  # its ledger was not told
+
+
+def test_producers_are_told_apart() -> None:
+    worker = Worker()
+    worker.send(1, [(0, 1)], producer=7)
+    worker.send(1, [(0, 2)], producer=8)
+    assert numbers(worker.send(1, [(0, 2)], producer=8)) == [2]
+    assert numbers(worker.send(1, [(0, 1)], producer=7)) == [1]
+
+
+def test_an_export_goes_on_from_the_floor_that_it_had() -> None:
+    one, two = Worker(), Worker(NOBODY)
+    for sequence in (1, 2, 3):
+        one.send(sequence, [(0, 1), (1, 1)])
+    one.send(4, [(0, 1)], acknowledged=2)
+    one.give(0, two)
+    assert numbers(two.send(2, [(0, 1)])) == [-ALREADY_APPLIED]
+    assert numbers(two.send(3, [(0, 1)])) == [5]
+    assert numbers(one.send(3, [(1, 1)])) == [6]
+
+
+def exported() -> bytes:
+    worker = Worker()
+    worker.send(1, [(0, 1), (1, 1), (0, FAILS)])
+    worker.send(2, [(0, 1)])
+    worker.send(1, [(0, 1)], producer=9)
+    return worker.outcomes.export(0)
+
+
+def is_taken(data: bytes) -> bool:
+    """Whether an export is taken; one that is not must leave nothing behind."""
+    outcomes = Outcomes(PARTITIONS, encode)
+    refusal = None
+    try:
+        outcomes.restore(0, data)
+    except RingmillError as error:
+        refusal = error
+    if refusal is None:
+        outcomes.export(0)
+    else:
+        assert refusal.code == Code.DATA_LOSS
+        assert not outcomes._producers
+    return refusal is None
+
+
+def test_an_export_that_is_cut_is_refused() -> None:
+    data = exported()
+    whole = [length for length in range(len(data)) if is_taken(data[:length])]
+    assert len(whole) == 2  # nothing, and the first producer's
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_damage_never_does_more_than_to_be_refused(data: st.DataObject) -> None:
+    damaged = bytearray(exported())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.sampled_from([0, 1, 0x7F, 0xFF]))
+    is_taken(bytes(damaged))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_export_are_refused(data: bytes) -> None:
+    outcomes = Outcomes(PARTITIONS, encode)
+    if data:
+        with pytest.raises(RingmillError):
+            outcomes.restore(0, data)
+
+
+def test_an_export_is_the_same_after_it_was_restored() -> None:
+    outcomes = Outcomes(PARTITIONS, encode)
+    outcomes.restore(0, exported())
+    assert outcomes.export(0) == exported()
+    assert outcomes.export(1) == b""
+    outcomes.reset()
+    assert outcomes.export(0) == b""
+
+
+class Reading(Event):
+    x: float
+    tag: Label = label("none")
+
+
+class Seen(State):
+    count: int = 0
+    last: Label = label("")
+
+
+class Before(NamedTuple):
+    last: Label
+    count: int
+
+
+@operator
+def before(state: Seen, event: Reading) -> Before:
+    last = state.last
+    state.last = event.tag
+    state.count += 1
+    if event.x > 9.0:
+        raise ValueError("too large")
+    return Before(last, state.count)
+
+
+def test_an_engine_encodes_copies_as_it_encodes_its_own() -> None:
+    engine = Engine(Pipeline("r", version="1.0.0", event=Reading, steps={"before": before()}).compile(), events_max=8)
+    sent = [WireEvent(key=f"k{i % 2}", values=[float(i * 3)], labels=[f"tag {i}"]) for i in range(5)]
+    message = ProcessRequest(events=sent).SerializeToString()
+    buffer = np.frombuffer(message, np.uint8)
+    count, _ = engine.decode(buffer, 0, len(message))
+    engine.apply(buffer, count)
+    expected = engine.encode(count, b"")
+    found: list[Outcome] = list(ProcessResponse.FromString(expected).outcomes)
+    assert [outcome.rejection.reason for outcome in found] == [0, 0, 0, 0, 8]
+    kept = Columns(
+        *(array[:count].copy() for array in (engine.columns.events, engine.columns.values, engine.columns.labels)),
+        engine.columns.integers,
+        *(array[:count].copy() for array in (engine.columns.out_values, engine.columns.out_labels)),
+        engine.columns.out_integers[:count].copy(),
+    )
+    engine.decode(buffer, 0, len(message))
+    engine.apply(buffer, count)
+    assert engine.encode_columns(kept, count) == expected
+    with pytest.raises(ValueError, match="6 events"):
+        engine.encode_columns(kept, 6)
