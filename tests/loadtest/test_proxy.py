@@ -51,7 +51,7 @@ def heard(connection: socket.socket, size: int) -> bytes:
 
 def test_bytes_pass_unchanged_and_in_order_whatever_the_delay(echo: str) -> None:
     data = bytes(range(256)) * 4096
-    with Proxy(echo) as proxy, dial(proxy) as connection:
+    with Proxy(lambda: echo) as proxy, dial(proxy) as connection:
         proxy.hamper(Fault(delay_s=0.02), Fault(delay_s=0.01))
         threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
         assert heard(connection, len(data)) == data
@@ -60,7 +60,7 @@ def test_bytes_pass_unchanged_and_in_order_whatever_the_delay(echo: str) -> None
 
 @pytest.mark.parametrize("to_target", [True, False])
 def test_a_stalled_way_holds_everything_until_it_is_healed(echo: str, to_target: bool) -> None:
-    with Proxy(echo) as proxy, dial(proxy) as connection:
+    with Proxy(lambda: echo) as proxy, dial(proxy) as connection:
         connection.sendall(b"a")
         assert heard(connection, 1) == b"a"
         stalled = Fault(stalled=True)
@@ -75,7 +75,7 @@ def test_a_stalled_way_holds_everything_until_it_is_healed(echo: str, to_target:
 
 
 def test_a_cut_resets_both_ends(echo: str) -> None:
-    with Proxy(echo) as proxy, dial(proxy) as connection:
+    with Proxy(lambda: echo) as proxy, dial(proxy) as connection:
         connection.sendall(b"a")
         assert heard(connection, 1) == b"a"
         assert proxy.cut() == 1
@@ -87,7 +87,7 @@ def test_a_cut_resets_both_ends(echo: str) -> None:
 
 
 def test_a_refused_connection_is_reset(echo: str) -> None:
-    with Proxy(echo) as proxy:
+    with Proxy(lambda: echo) as proxy:
         proxy.refuse()
         with dial(proxy) as connection, pytest.raises(ConnectionResetError):
             connection.recv(1)
@@ -99,7 +99,7 @@ def test_a_refused_connection_is_reset(echo: str) -> None:
 
 def test_a_throttled_way_lets_everything_through_in_the_end(echo: str) -> None:
     data = b"x" * 300_000
-    with Proxy(echo) as proxy, dial(proxy) as connection:
+    with Proxy(lambda: echo) as proxy, dial(proxy) as connection:
         proxy.hamper(Fault(bytes_s=2e6))
         threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
         assert heard(connection, len(data)) == data

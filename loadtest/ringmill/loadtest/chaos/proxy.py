@@ -31,11 +31,11 @@ class Fault:
 
 
 class Proxy:
-    """Stands at `address` for a target, host:port. Use it as a context manager."""
+    """Stands at `address` for a target. Use it as a context manager."""
 
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+    def __init__(self, target: Callable[[], str]) -> None:
+        """target: gives host:port, for each connection anew; empty: nobody is there yet."""
+        self._target = target
         self._to_target = Fault()
         self._to_client = Fault()
         self._refuses = False
@@ -126,8 +126,9 @@ class Proxy:
             _reset(writer)
             return
         try:
-            target_reader, target_writer = await asyncio.open_connection(*self._target)
-        except OSError:
+            host, _, port = self._target().rpartition(":")
+            target_reader, target_writer = await asyncio.open_connection(host, int(port))
+        except (OSError, ValueError):
             _reset(writer)
             return
         pair = _Pair(self, writer, target_writer)

@@ -45,8 +45,11 @@ class Traffic:
 class Run:
     """A cluster, producers and probes. Use it as a context manager: afterwards nothing of it is left but its logs."""
 
-    def __init__(self, name: str, shape: Shape, traffic: Traffic, folder: Path, seed: int) -> None:
-        """name: makes the producers' names new. folder: for logs and records on their way."""
+    def __init__(self, name: str, shape: Shape, traffic: Traffic, folder: Path, seed: int, entrance: str = "") -> None:
+        """name: makes the producers' names new. folder: for logs and records on their way.
+
+        entrance: where producers and probes dial, if not at the balancer itself.
+        """
         self.name = name
         self.cluster = ChaosCluster(shape, folder)
         self.failures: Counter[str] = Counter()
@@ -54,6 +57,7 @@ class Run:
         self._traffic = traffic
         self._folder = folder
         self._seed = seed
+        self._entrance = entrance
         self._origin_ns = time.monotonic_ns()
         self._probes = PROBES_A_WORKER * shape.workers
         self._keys = traffic.keys + self._probes
@@ -64,7 +68,7 @@ class Run:
     def __enter__(self) -> Self:
         try:
             self._stack.enter_context(self.cluster)
-            traffic, address = self._traffic, self.cluster.address
+            traffic, address = self._traffic, self._entrance or self.cluster.address
             self._load = self._child(
                 "load",
                 address=address,

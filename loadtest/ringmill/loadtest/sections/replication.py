@@ -1,7 +1,7 @@
 """What a second copy costs: the same cluster of a balancer and two workers, with two copies of every key and with one.
 
 Both clusters run all the time and take turns, so that each figure compares the same number of processes on the same
-cores. With two copies every event is decoded and applied by both workers: where all cores are busy, that work is doubled.
+cores. With two copies both workers decode and apply every event: where all cores are busy, that work is doubled.
 """
 
 import contextlib
