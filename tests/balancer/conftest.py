@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ringmill.balancer.effects import Finish, Pause, Result, Resume, Send, SendFrame
-from ringmill.balancer.router import Router, RouterLimits
+from ringmill.balancer.limits import RouterLimits
+from ringmill.balancer.router import Router
 from ringmill.core.agreement import Served
 from ringmill.core.errors import Code
 from ringmill.core.hashing import partition_of

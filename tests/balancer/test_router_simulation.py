@@ -13,7 +13,8 @@ import pytest
 from ringmill.balancer.answers import UNAVAILABLE
 from ringmill.balancer.batch import Part
 from ringmill.balancer.outbox import Outbox
-from ringmill.balancer.router import Router, RouterLimits
+from ringmill.balancer.limits import RouterLimits
+from ringmill.balancer.router import Router
 from ringmill.core.agreement import StreamLimits
 from ringmill.core.errors import Code, Reason
 from ringmill.core.split import Splitter

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ringmill.balancer.router import RouterLimits
+from ringmill.balancer.limits import RouterLimits
 from ringmill.balancer.rules import OnTotalLoss, Rules
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.choice import Kind

@@ -12,26 +12,18 @@ would claim that nothing was applied.
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from ringmill.balancer.answers import (
-    DEADLINE,
-    MILLISECOND_NS,
-    UNAVAILABLE,
-    all_refused,
-    committed_through,
-    empty,
-    merged,
-    routed,
-)
+from ringmill.balancer.answers import DEADLINE, MILLISECOND_NS, UNAVAILABLE, empty
 from ringmill.balancer.batch import PRIMARY, Batch, Part
-from ringmill.balancer.client_stream import NO_FIGURES, NO_HEAD, ClientStream, Figures, Held
-from ringmill.balancer.effects import Effect, Finish, Pause, Result, Resume, Send, SendFrame
+from ringmill.balancer.client_stream import NO_HEAD, ClientStream, Held
+from ringmill.balancer.effects import Effect, Result, SendFrame
+from ringmill.balancer.limits import RouterLimits
 from ringmill.balancer.openings import Answer, Openings
 from ringmill.balancer.outbox import Outbox
 from ringmill.balancer.routing import Mask, Routing
 from ringmill.balancer.sessions import Identity, Sessions, producer_number
-from ringmill.core.agreement import Metadata, Served, StreamLimits, parse_head
+from ringmill.balancer.streams import Streams
+from ringmill.core.agreement import Metadata, Served, parse_head
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.split import Splitter
 from ringmill.core.view import View
@@ -41,7 +33,6 @@ from ringmill.telemetry.counts import Counts
 from ringmill.telemetry.names import ROUTE
 from ringmill.v1.processing_pb2 import AckLevel, ProcessRequest
 
-MICROSECOND_NS = 1_000
 MEASURED_NS = 250 * MILLISECOND_NS
 """How often the depth of queues is looked at."""
 
@@ -51,26 +42,8 @@ _PRIMARY_LEVEL = AckLevel.ACK_LEVEL_PRIMARY
 _IN_DOUBT = "a worker was lost, and nobody knows whether it applied the batch: send it again under its sequence"
 _BEGUN_ANEW = "a partition has begun anew without its state, and a batch that was on its way there may be lost with it"
 _NEWER_STREAM = "a newer stream of this producer has been opened"
+_OTHER_PIPELINES = "the pipelines served have changed: open the stream again"
 _NOT_OPENED = "the workers did not open the stream in time: try again"
-
-
-@dataclass(frozen=True, slots=True)
-class RouterLimits:
-    """Bounds of what the router holds."""
-
-    streams: StreamLimits = field(default_factory=StreamLimits)
-    bytes_in_flight_max: int = 1 << 30
-    """Unanswered request bytes of all streams. Each may hold an even share, and the request that passes it."""
-    link_bytes_max: int = 8 << 20
-    """Request bytes that may wait for one link. Streams that send it more are not read until half is gone."""
-    frame_bytes_max: int = 1 << 20
-    """A frame takes parts until it is this large: larger frames delay what comes behind them."""
-    settle_ms: int = 5_000
-    """How long what lost its worker may look for another, before its stream ends."""
-    retention_ms: int = 3_600_000
-    """How long a producer without a stream may still resume its session."""
-    producers_max: int = 65_536
-    """Producers without a stream that are remembered for so long; the longest idle are forgotten first."""
 
 
 class Router:
@@ -88,10 +61,8 @@ class Router:
         generation: int = 0,
     ) -> None:
         """generation: grows with every balancer of a cluster, so that streams of an earlier one are told by it."""
-        self.effects: list[Effect] = []
         self._splitter = splitter
-        self._limits = limits
-        self._streams: dict[int, ClientStream] = {}
+        self._settle_ns = limits.settle_ms * MILLISECOND_NS
         self._routing = Routing(splitter, view, limits.frame_bytes_max)
         self._outboxes = self._routing.outboxes
         retention_ns = limits.retention_ms * MILLISECOND_NS
@@ -100,9 +71,9 @@ class Router:
         self._catalogue: Mapping[str, Served] = {}
         self._why_not = "waiting for workers"
         self._telemetry = telemetry or Telemetry.off()
-        self._figures: dict[str, Figures] = {}
+        self._streams = Streams(splitter, limits, self._routing, self._sessions, self._openings, self._telemetry)
+        self.effects: list[Effect] = self._streams.effects
         self._order = 0
-        self._now_ns = 0
         self._measured_ns: int | None = None
         self._floor = 0
 
@@ -118,7 +89,7 @@ class Router:
         links: link of each member, None where it has none.
         """
         if not _same(self._catalogue, catalogue):
-            self._end_agreed("the pipelines served have changed: open the stream again", now_ns)
+            self._end_agreed(now_ns)
         self._catalogue = catalogue
         restarted = self._routing.publish(view, links, now_ns)
         if restarted.any():
@@ -136,7 +107,7 @@ class Router:
         outbox = self._outboxes.get(link)
         if outbox is not None:
             self._routing.link_down(outbox, now_ns)
-            self._unblock(outbox)
+            self._streams.unblock(outbox)
 
     # Links
 
@@ -157,15 +128,15 @@ class Router:
             if part is None or not part.wanted:
                 continue
             if code:
-                self._fail(part, _CODES.get(code, Code.INTERNAL), detail, now_ns)
+                self._streams.fail(part, _CODES.get(code, Code.INTERNAL), detail, now_ns)
             elif again:
                 self._routing.refused(outbox, part, version, now_ns)
             elif part.answered:
-                self._commit(part, now_ns)
+                self._streams.commit(part, now_ns)
             else:
                 if provisional:
                     outbox.keep(number, part)
-                self._take(part, response, provisional, now_ns)
+                self._streams.take(part, response, provisional, now_ns)
         if outbox.stalled and not outbox.unanswered:
             self._resume(now_ns)
 
@@ -177,7 +148,7 @@ class Router:
         for number in parts:
             part = outbox.committed(number)
             if part is not None and part.wanted:
-                self._commit(part, now_ns)
+                self._streams.commit(part, now_ns)
 
     def producers_opened(self, link: int, answers: Iterable[Answer], now_ns: int) -> None:
         """A worker knows producers' streams, or refuses them."""
@@ -188,29 +159,26 @@ class Router:
             try:
                 opened = self._openings.answered(answer)
             except RingmillError as error:
-                if stream in self._streams:
-                    self._close(self._streams[stream], error.code, error.message)
+                self._close(stream, error.code, error.message)
                 continue
             if opened is not None:
                 self._open(opened, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Looks after all that has a deadline. To be called a few times a second."""
-        self._now_ns = now_ns
+        self._streams.now_ns = now_ns
         for outbox in list(self._outboxes.values()):
             if outbox.queued:
-                self._refuse(outbox.take_late(now_ns), DEADLINE, Reason.DEADLINE, now_ns)
-                self._relieve(outbox)
+                self._streams.refuse(outbox.take_late(now_ns), DEADLINE, Reason.DEADLINE, now_ns)
+                self._streams.relieve(outbox)
         self._settle(now_ns)
         self._resume(now_ns)
-        for stream in self._openings.late(now_ns - self._limits.settle_ms * MILLISECOND_NS):
-            self._close(self._streams[stream], Code.UNAVAILABLE, _NOT_OPENED)
+        for stream in self._openings.late(now_ns - self._settle_ns):
+            self._close(stream, Code.UNAVAILABLE, _NOT_OPENED)
         self._forget_producers(now_ns)
         if self._measured_ns is None or now_ns - self._measured_ns >= MEASURED_NS:
             self._measured_ns = now_ns
-            for served in self._catalogue.values():
-                depth = sum(outbox.depth(served.index) for outbox in self._outboxes.values())
-                self._figures_of(served.name).counts.queue_depth = depth
+            self._streams.measure(self._catalogue.values())
 
     # Streams
 
@@ -219,7 +187,7 @@ class Router:
 
         brief: it is a call of one request.
         """
-        self._streams[stream] = ClientStream(stream, self._limits.streams, NO_FIGURES, metadata, brief)
+        self._streams.opened(stream, metadata, brief)
 
     def message(self, stream: int, message: bytes, now_ns: int) -> None:
         """A client has sent a request."""
@@ -229,49 +197,35 @@ class Router:
         if state.held is not None:
             state.held.append(message)
             state.bytes += len(message)
-            self._press(state)
+            self._streams.press(state)
             return
         self._hear(state, message, now_ns)
-        self._advance(state, now_ns)
+        self._streams.advance(state, now_ns)
 
     def half_closed(self, stream: int, now_ns: int) -> None:
         """A client will send no more: its stream ends when all is answered, and held by all replicas."""
         state = self._streams.get(stream)
         if state is not None and not state.ending:
-            self._end(state, Code.OK, "")
-            self._advance(state, now_ns)
+            self._streams.end(state, Code.OK, "")
+            self._streams.advance(state, now_ns)
 
     def clogged(self, stream: int, clogged: bool) -> None:
         """A client does not read its responses, or reads them again: it is not read meanwhile either."""
         state = self._streams.get(stream)
         if state is not None:
             state.clogged = clogged
-            self._press(state)
+            self._streams.press(state)
 
     def closed(self, stream: int) -> None:
         """A client is gone. What was not yet handed over for it never will be."""
-        state = self._streams.pop(stream, None)
-        if state is None:
-            return
-        for batch in state.batches:
-            self._forget(state, batch)
-        for batch in state.uncommitted:
-            _let_go(batch)
-        self._openings.closed(stream)
-        if state.identity is not None:
-            self._sessions.release(state.identity, stream, self._now_ns)
-        for outbox in self._outboxes.values():
-            outbox.blocked.discard(stream)
-            if outbox.queued_bytes > self._limits.link_bytes_max:
-                outbox.forget_unwanted()
-                self._relieve(outbox)
+        self._streams.closed(stream)
 
     def end_all(self, code: Code, detail: str, now_ns: int) -> None:
         """Takes no more requests; each stream ends once what it has sent is answered."""
-        for state in list(self._streams.values()):
+        for state in self._streams:
             if not state.ending:
-                self._end(state, code, detail)
-                self._advance(state, now_ns)
+                self._streams.end(state, code, detail)
+                self._streams.advance(state, now_ns)
 
     def unanswered(self, link: int) -> int:
         """Parts that a link's worker has and has not answered, or not committed."""
@@ -285,7 +239,7 @@ class Router:
 
     def snapshot(self) -> Mapping[str, Counts]:
         """Figures of each pipeline. May be called from any thread; the numbers may be a batch apart."""
-        return {name: figures.counts for name, figures in list(self._figures.items())}
+        return self._streams.snapshot()
 
     def queued(self) -> tuple[int, int, int]:
         """Open streams, parts that wait for links or for somebody to serve them, and parts that workers have."""
@@ -299,7 +253,7 @@ class Router:
         try:
             self._admit(stream, message, now_ns)
         except RingmillError as error:
-            self._end(stream, error.code, error.message)
+            self._streams.end(stream, error.code, error.message)
 
     def _admit(self, stream: ClientStream, message: bytes, now_ns: int) -> None:
         routing = self._routing
@@ -334,7 +288,7 @@ class Router:
         if split.refused:
             stream.figures.counts.rejected[Reason.UNAVAILABLE] += split.refused
         if not split.parts:
-            self._complete(batch, now_ns)
+            self._streams.complete(batch, now_ns)
         context = head.traceparent or stream.traceparent
         suffix = self._trace(batch, served, head, context) if context else b""
         deadline_ns = now_ns + head.timeout_ms * MILLISECOND_NS if head.timeout_ms else 0
@@ -348,11 +302,13 @@ class Router:
             batch.parts.append(part)
             outbox = routing.give(part, owner, now_ns)
             if outbox is not None:
-                self._flush_queue(stream, outbox, now_ns)
+                if outbox.ready:
+                    self._flush(outbox, now_ns)
+                self._streams.block(stream, outbox)
 
     def _identify(self, stream: ClientStream, served: Served, sequence: int, now_ns: int) -> Identity:
         """Finds out who a stream is to the workers, by its first message. A named one is held until all know it."""
-        stream.figures = self._figures_of(served.name)
+        stream.figures = self._streams.figures_of(served.name)
         agreement = stream.agreement
         if not agreement.producer:
             identity = stream.identity = self._sessions.anonymous(served.index)
@@ -361,7 +317,7 @@ class Router:
         asked = agreement.session
         known = self._sessions.find(number, asked)
         if known is not None and known.stream is not None:
-            self._close(self._streams[known.stream], Code.ABORTED, _NEWER_STREAM)
+            self._close(known.stream, Code.ABORTED, _NEWER_STREAM)
         if known is None or not stream.brief or not self._sessions.share(known, sequence, stream.id):
             known = self._sessions.open(number, served.index, asked, stream.id, stream.brief)
             if not self._openings.begin(stream.id, known, asked, now_ns):
@@ -393,145 +349,28 @@ class Router:
         context = batch.span.traceparent or context
         return b"" if context == head.traceparent else ProcessRequest(traceparent=context).SerializeToString()
 
-    def _flush_queue(self, stream: ClientStream, outbox: Outbox, now_ns: int) -> None:
-        if outbox.ready:
-            self._flush(outbox, now_ns)
-        if outbox.queued_bytes > self._limits.link_bytes_max and stream.id not in outbox.blocked:
-            outbox.blocked.add(stream.id)
-            stream.blocks += 1
-
     def _flush(self, outbox: Outbox, now_ns: int) -> None:
         frame, late = outbox.frame(now_ns)
         if frame:
             outbox.busy = True
             self.effects.append(SendFrame(outbox.link, frame))
         if late:
-            self._refuse(late, DEADLINE, Reason.DEADLINE, now_ns)
-        self._relieve(outbox)
+            self._streams.refuse(late, DEADLINE, Reason.DEADLINE, now_ns)
+        self._streams.relieve(outbox)
 
     def _flush_all(self, now_ns: int) -> None:
         for outbox in self._outboxes.values():
             if outbox.ready:
                 self._flush(outbox, now_ns)
             else:
-                self._relieve(outbox)
-
-    def _relieve(self, outbox: Outbox) -> None:
-        if outbox.blocked and outbox.queued_bytes * 2 <= self._limits.link_bytes_max:
-            self._unblock(outbox)
-
-    def _unblock(self, outbox: Outbox) -> None:
-        for stream in sorted(outbox.blocked):
-            state = self._streams.get(stream)
-            if state is not None:
-                state.blocks -= 1
-                self._press(state)
-        outbox.blocked.clear()
-
-    # A batch's way out
-
-    def _take(self, part: Part, response: bytes, provisional: bool, now_ns: int) -> None:
-        batch = part.batch
-        batch.waiting -= 1
-        if provisional:
-            part.answered = True
-            part.flags = 0  # if it is handed over again, then to know that it is committed
-            batch.uncommitted += 1
-        else:
-            part.request = b""
-        if batch.answers is None:
-            batch.response = response
-            batch.answered_ns = now_ns
-        else:
-            batch.answers[part.slot] = response
-            if not batch.waiting:
-                try:
-                    self._complete(batch, now_ns)
-                except RingmillError as error:
-                    batch.waiting += 1
-                    self._fail(part, error.code, error.message, now_ns)
-                    return
-        state = self._streams.get(part.stream)
-        if state is not None:
-            self._advance(state, now_ns)
-
-    def _complete(self, batch: Batch, now_ns: int) -> None:
-        """Merges the answers of a split batch, in the order of its events."""
-        assert batch.slots is not None
-        assert batch.answers is not None
-        batch.response, heads = self._splitter.merge(batch.slots, batch.answers, UNAVAILABLE)
-        batch.head = merged(heads, batch.refused, batch.sequence, self._routing.view.version)
-        batch.answers, batch.slots, batch.answered_ns = None, None, now_ns
-
-    def _refuse(self, parts: Iterable[Part], outcome: bytes, reason: Reason, now_ns: int) -> None:
-        """Answers parts that no worker was given."""
-        for part in parts:
-            state = self._streams.get(part.stream)
-            batch = part.batch
-            if state is None or not part.wanted:
-                continue
-            count = batch.count if batch.slots is None else int((batch.slots == part.slot).sum())
-            state.figures.counts.rejected[reason] += count
-            answer = all_refused(outcome, count)
-            if batch.slots is None:
-                answer += empty(batch.sequence, self._routing.view.version)
-            self._take(part, answer, False, now_ns)
-
-    def _commit(self, part: Part, now_ns: int) -> None:
-        """Notes that all replicas hold a part that was answered before they did."""
-        part.request = b""
-        part.batch.uncommitted -= 1
-        state = self._streams.get(part.stream)
-        if state is not None and not part.batch.uncommitted:
-            state.committed()
-            self._advance(state, now_ns)
-
-    def _advance(self, stream: ClientStream, now_ns: int) -> None:
-        """Sends what is done, oldest first, up to the first batch that is not."""
-        batches = stream.batches
-        while batches and not batches[0].waiting:
-            batch = batches[0]
-            if batch.end is not None:
-                if batch.end[0] == Code.OK and stream.uncommitted:
-                    break
-                self._close(stream, *batch.end)
-                return
-            batches.popleft()
-            stream.figures.answered(batch, now_ns)
-            stream.answered(batch)
-            if stream.producer is None and stream.identity is not None:
-                stream.identity.acknowledged = batch.number
-            self.effects.append(
-                Send(stream.id, b"".join((batch.head, batch.response, self._tail(stream, batch, now_ns))))
-            )
-        self._press(stream)
-
-    def _tail(self, stream: ClientStream, batch: Batch, now_ns: int) -> bytes:
-        """What the router itself says in a response."""
-        route_us = (batch.handed_ns - batch.arrived_ns + now_ns - batch.answered_ns) // MICROSECOND_NS
-        tail = routed(route_us)
-        through = stream.committed_through
-        if through:
-            tail += committed_through(through)
-        if not stream.agreement.told:
-            producer = stream.producer
-            session, last = (producer.session, producer.last_sequence) if producer is not None else (0, 0)
-            tail += stream.agreement.first_response_fields(session, last)
-        return tail
-
-    def _press(self, stream: ClientStream) -> None:
-        """Reads a stream only while its client, its links and its own limits allow it."""
-        share_bytes = self._limits.bytes_in_flight_max // max(1, len(self._streams))
-        pause = stream.held_back(self._limits.streams, share_bytes)
-        if pause != stream.paused:
-            stream.paused = pause
-            self.effects.append(Pause(stream.id) if pause else Resume(stream.id))
+                self._streams.relieve(outbox)
 
     # Changes
 
     def _open(self, stream: int, now_ns: int) -> None:
         """All workers know a stream: what it has sent meanwhile goes its way."""
-        state = self._streams[stream]
+        state = self._streams.get(stream)
+        assert state is not None, "an opening ends with its stream"
         held, state.held = state.held or deque[Held](), None
         for said in held:
             if state.ending:
@@ -540,11 +379,11 @@ class Router:
                 state.bytes -= len(said)
                 self._hear(state, said, now_ns)
             else:
-                self._end(state, *said)
-        self._advance(state, now_ns)
+                self._streams.end(state, *said)
+        self._streams.advance(state, now_ns)
 
     def _reroute(self, now_ns: int) -> None:
-        self._refuse(self._routing.reroute(now_ns), UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
+        self._streams.refuse(self._routing.reroute(now_ns), UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
         self._flush_all(now_ns)
 
     def _resume(self, now_ns: int) -> None:
@@ -557,24 +396,24 @@ class Router:
         doubtful = [part for outbox in self._outboxes.values() for part in outbox.handed()]
         for part in (*doubtful, *self._routing.doubtful):
             if part.wanted and part.handed and partitions[part.touched].any():
-                self._fail(part, Code.UNAVAILABLE, _BEGUN_ANEW, now_ns)
+                self._streams.fail(part, Code.UNAVAILABLE, _BEGUN_ANEW, now_ns)
 
     def _settle(self, now_ns: int) -> None:
         """Gives up what has looked for a worker for too long."""
         routing = self._routing
         if not routing.doubtful:
             return
-        since_ns = now_ns - self._limits.settle_ms * MILLISECOND_NS
+        since_ns = now_ns - self._settle_ns
         routing.doubtful, waiting = [], [part for part in routing.doubtful if part.wanted]
         for part in waiting:
             if not part.wanted:  # its stream has ended with another part
                 continue
             if part.parked_ns <= since_ns and part.handed:
-                self._fail(part, Code.UNAVAILABLE, _IN_DOUBT, now_ns)
+                self._streams.fail(part, Code.UNAVAILABLE, _IN_DOUBT, now_ns)
             elif part.parked_ns <= since_ns:
-                self._refuse([part], UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
+                self._streams.refuse([part], UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
             elif part.late(now_ns):
-                self._refuse([part], DEADLINE, Reason.DEADLINE, now_ns)
+                self._streams.refuse([part], DEADLINE, Reason.DEADLINE, now_ns)
             else:
                 routing.doubtful.append(part)
 
@@ -592,64 +431,16 @@ class Router:
                 outbox.say(JoinResponse(opens=[Open(floor=floor, forget=forget)]).SerializeToString())
         self._flush_all(now_ns)
 
-    # Ends
-
-    def _fail(self, part: Part, code: Code, detail: str, now_ns: int) -> None:
-        """Ends the stream at this batch; what came after it is forgotten."""
-        state = self._streams.get(part.stream)
-        if state is None or not part.batch.wanted:
-            return
-        if part.answered:  # its response has left, or may have
-            self._close(state, code, detail)
-            return
-        while state.batches[-1] is not part.batch:
-            self._forget(state, state.batches.pop())
-        self._forget(state, state.batches.pop())
-        self._end(state, code, detail)
-        self._advance(state, now_ns)
-
-    def _end(self, stream: ClientStream, code: Code, detail: str) -> None:
-        """Puts an end after all that the stream has sent so far."""
-        if stream.held is not None:
-            stream.held.append((code, detail))
-            return
-        stream.ending = True
-        stream.batches.append(Batch(end=(code, detail)))
-
-    def _end_agreed(self, why: str, now_ns: int) -> None:
-        for state in list(self._streams.values()):
+    def _end_agreed(self, now_ns: int) -> None:
+        for state in self._streams:
             if state.agreement.served is not None and not state.ending:
-                self._end(state, Code.UNAVAILABLE, why)
-                self._advance(state, now_ns)
+                self._streams.end(state, Code.UNAVAILABLE, _OTHER_PIPELINES)
+                self._streams.advance(state, now_ns)
 
-    def _close(self, stream: ClientStream, code: Code, detail: str) -> None:
-        self.effects.append(Finish(stream.id, code, detail))
-        self.closed(stream.id)
-
-    def _forget(self, stream: ClientStream, batch: Batch) -> None:
-        _let_go(batch)
-        if batch.end is None:
-            stream.figures.counts.in_flight -= 1
-            batch.span.end(batch.count, 0, "the stream ended first")
-
-    # Figures
-
-    def _figures_of(self, pipeline: str) -> Figures:
-        figures = self._figures.get(pipeline)
-        if figures is None:
-            times = self._telemetry.stages(pipeline) if self._telemetry.enabled else None
-            figures = self._figures[pipeline] = Figures(times)
-        return figures
-
-
-def _let_go(batch: Batch) -> None:
-    """Nobody waits for a batch any more."""
-    batch.wanted = False
-    for part in batch.parts:
-        if part.handed and part.request:
-            part.identity.doubtful = True
-        part.request = b""
-    batch.parts.clear()
+    def _close(self, stream: int | None, code: Code, detail: str) -> None:
+        state = self._streams.get(stream) if stream is not None else None
+        if state is not None:
+            self._streams.close(state, code, detail)
 
 
 def _same(left: Mapping[str, Served], right: Mapping[str, Served]) -> bool:
