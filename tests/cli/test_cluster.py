@@ -268,6 +268,12 @@ def test_a_child_is_heard_line_by_line() -> None:
         assert child.hear("{not json", is_output=True).text == "{not json"
         assert child.hear("error: port 7400 is taken", is_output=False).text == "error: port 7400 is taken"
         assert child.last_error == "port 7400 is taken"
+        assert child.why(1) == "port 7400 is taken"
+        assert child.why(-9) == "was killed by SIGKILL"
+        child.last_error = ""
+        for line in ("Traceback (most recent call last):", "  File x", "ValueError: no"):
+            child.hear(line, is_output=False)
+        assert child.why(1) == "exited with status 1 (ValueError: no)"
     finally:
         child.kill()
         for pipe in child.pipes:

@@ -12,7 +12,7 @@ class Pretender(Child):
     def __init__(self) -> None:
         self.status: int | None = None
         self.ready = {"event": "ready"}
-        self.last_error = ""
+        self.last_error = self.last_words = ""
 
     @property
     def pid(self) -> int:
@@ -76,6 +76,12 @@ def test_its_own_words_say_why(seat: Seat) -> None:
     seat.child.last_error = "port 7400 is taken"
     assert die(seat, 0.0, 1) == "port 7400 is taken; starting it again"
     assert seat.last_error == "port 7400 is taken"
+
+
+def test_a_crash_is_told_by_its_exception(seat: Seat) -> None:
+    assert seat.child is not None
+    seat.child.last_words = "ValueError: no"
+    assert die(seat, 0.0, 1) == "exited with status 1 (ValueError: no); starting it again"
 
 
 def test_leaving_in_good_order_is_no_failure(seat: Seat) -> None:

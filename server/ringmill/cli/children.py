@@ -39,6 +39,10 @@ class Child:
         self.ready: dict[str, Any] | None = None
         """What it said when it was ready."""
         self.last_error = ""
+        """The last error that it told in a line for people."""
+        self.last_words = ""
+        """Of its last traceback the last line: the exception."""
+        self._is_traceback = False
         self._process = subprocess.Popen(
             [*program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -75,6 +79,12 @@ class Child:
             self._process.kill()
             self._process.wait()
 
+    def why(self, status: int) -> str:
+        """Why it ended: its own words if it chose to, or crashed; else how."""
+        if status <= 0:
+            return how_it_ended(status)
+        return self.last_error or f"{how_it_ended(status)}{f' ({self.last_words})' if self.last_words else ''}"
+
     def hear(self, line: str, is_output: bool) -> Line:
         """Understands one line that it printed."""
         if is_output and line.startswith("{"):
@@ -85,6 +95,9 @@ class Child:
             if report.get("event") == "ready":
                 self.ready = report
             return Line(self.name, report=report)
+        if not is_output:
+            self._is_traceback |= line.startswith("Traceback (")
+            self.last_words = line if self._is_traceback else ""
         if line.startswith("error: "):
             self.last_error = line.removeprefix("error: ")
         return Line(self.name, line)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from ringmill.cli.children import PROGRAM, Child, Ears, Line, how_it_ended
+from ringmill.cli.children import PROGRAM, Child, Ears, Line
 from ringmill.cli.news import tell
 from ringmill.cli.seat import Seat
 from ringmill.core.errors import Code, RingmillError
@@ -150,8 +150,7 @@ class Cluster:
             heard += self._look_after(seat)
         self._seats = {name: seat for name, seat in self._seats.items() if not seat.is_over}
         if self._balancer.failures > BALANCER_FAILURES_MAX:
-            why = self._balancer.last_error or "it died again and again"
-            raise RingmillError(Code.UNAVAILABLE, f"balancer: {why}")
+            raise RingmillError(Code.UNAVAILABLE, f"balancer: {self._balancer.last_error}")
         return heard
 
     def stop(self) -> None:
@@ -205,8 +204,10 @@ class Cluster:
                 if status is not None:
                     heard += self._listen(0.0)  # its last words
                     if not _is_ready(child):
-                        why = child.last_error or f"{child.name} {how_it_ended(status)}"
-                        raise RingmillError(Code.FAILED_PRECONDITION, why)
+                        why = child.why(status)
+                        raise RingmillError(
+                            Code.FAILED_PRECONDITION, why if why == child.last_error else f"{child.name} {why}"
+                        )
             if time.monotonic() > deadline_s:
                 late = ", ".join(child.name for child in waiting)
                 raise RingmillError(Code.DEADLINE_EXCEEDED, f"not ready after {self.config.start_s:.0f} s: {late}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ringmill.cli.children import Child, how_it_ended
+from ringmill.cli.children import Child
 
 RESTART_FIRST_S = 0.2
 RESTART_MAX_S = 10.0
@@ -26,7 +26,7 @@ class Seat:
         self.failures = 0
         """In a row."""
         self.last_error = ""
-        """Why it last ended by itself, in its own words."""
+        """Why it last ended."""
         self._spawn = spawn
         self._started_s = 0.0
         self._start_at_s = 0.0
@@ -70,8 +70,8 @@ class Seat:
 
     def _end(self, child: Child, status: int, now_s: float) -> str:
         self.child = None
-        self.last_error = child.last_error if status > 0 else ""
-        why = self.last_error or how_it_ended(status)
+        self.last_error = child.why(status)
+        why = child.why(status)
         if not self.wanted:
             return "was let go" if status == 0 else why
         if status == 0 and child.ready is not None:  # asked to, as in a rolling restart
