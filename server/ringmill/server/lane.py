@@ -4,7 +4,7 @@ The clock is handed in and only measures: neither state nor outcomes depend on i
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,15 @@ def events_max(outcome_bytes: int, asked: int) -> int:
     return max(1, min(asked, (_RESPONSE_BYTES_MAX - _RESPONSE_HEAD_BYTES) // largest))
 
 
+class Times(NamedTuple):
+    """When a batch came to each stage, by the lane's clock."""
+
+    arrived_ns: int
+    begun_ns: int
+    decoded_ns: int
+    applied_ns: int
+
+
 class Lane:
     """Runs the batches of one pipeline, one after the other."""
 
@@ -51,8 +60,8 @@ class Lane:
         self.counts = Counts()
         self.epoch = 0
         """Version of the view that the worker obeys; goes into receipts."""
-        self._clock = clock
-        self._telemetry = telemetry
+        self.clock = clock
+        self.telemetry = telemetry
         self._stages = telemetry.stages(served.name)
         self._response = ProcessResponse()
         self._response.receipt.ack = AckLevel.ACK_LEVEL_PRIMARY
@@ -67,20 +76,27 @@ class Lane:
         has none of its own.
         Raises RingmillError with what must end the stream; then nothing of the message was applied.
         """
-        begun_ns = self._clock()
-        count, head_length = self.engine.decode(buffer, start, stop)
-        if count < 0:
-            raise self._refusal(count)
-        head = parse_head(self.engine.head[:head_length].tobytes())
+        begun_ns = self.clock()
+        head, count = self.decode(buffer, start, stop)
         if check is not None:
             check(head, count)
         context = head.traceparent or traceparent
-        if context and self._telemetry.enabled:
-            with self._telemetry.span(PROCESS, self.served.name, context) as span:
+        if context and self.telemetry.enabled:
+            with self.telemetry.span(PROCESS, self.served.name, context) as span:
                 response, rejected = self._process(buffer, head, count, arrived_ns, begun_ns)
                 span.end(count, rejected)
             return response
         return self._process(buffer, head, count, arrived_ns, begun_ns)[0]
+
+    def decode(self, buffer: Bytes, start: int, stop: int) -> tuple[ProcessRequest, int]:
+        """Fills the engine's columns: all of the request but its events, and their number.
+
+        Raises RingmillError for what no server would take.
+        """
+        count, head_length = self.engine.decode(buffer, start, stop)
+        if count < 0:
+            raise self._refusal(count)
+        return parse_head(self.engine.head[:head_length].tobytes()), count
 
     def _process(
         self, buffer: Bytes, head: ProcessRequest, count: int, arrived_ns: int, begun_ns: int
@@ -89,17 +105,15 @@ class Lane:
         waited_ns = begun_ns - arrived_ns
         if head.timeout_ms and waited_ns > head.timeout_ms * MILLISECOND_NS:
             _reject_all(self.engine.columns.events[:count])
-        decoded_ns = self._clock()
+        decoded_ns = self.clock()
         rejected = self.engine.apply(buffer, count)
-        applied_ns = self._clock()
-        prefix = self._head(head.sequence, rejected, waited_ns, applied_ns - begun_ns)
-        response = self.engine.encode(count, prefix)
-        self._count(count, rejected)
-        if self._telemetry.enabled:
-            self._measure(arrived_ns, begun_ns, decoded_ns, applied_ns)
+        applied_ns = self.clock()
+        response = self.respond(head.sequence, count, rejected, waited_ns, applied_ns - begun_ns)
+        self.account(count, rejected, Times(arrived_ns, begun_ns, decoded_ns, applied_ns))
         return response, rejected
 
-    def _head(self, sequence: int, rejected: int, waited_ns: int, kernel_ns: int) -> bytes:
+    def respond(self, sequence: int, count: int, rejected: int, waited_ns: int, kernel_ns: int) -> bytes:
+        """Encodes the response to what was applied."""
         response = self._response
         response.sequence = sequence
         response.rejected = rejected
@@ -107,7 +121,13 @@ class Lane:
         receipt.epoch = self.epoch
         receipt.queue_us = min(waited_ns // MICROSECOND_NS, UINT32_MAX)
         receipt.kernel_us = min(kernel_ns // MICROSECOND_NS, UINT32_MAX)
-        return response.SerializeToString()
+        return self.engine.encode(count, response.SerializeToString())
+
+    def account(self, count: int, rejected: int, times: Times) -> None:
+        """Counts a batch that was answered, and measures it."""
+        self._count(count, rejected)
+        if self.telemetry.enabled:
+            self._measure(times)
 
     def _count(self, count: int, rejected: int) -> None:
         counts = self.counts
@@ -118,14 +138,14 @@ class Lane:
             for reason in np.flatnonzero(by_reason[1:]) + 1:
                 counts.rejected[reason] += int(by_reason[reason])
 
-    def _measure(self, arrived_ns: int, begun_ns: int, decoded_ns: int, applied_ns: int) -> None:
-        done_ns = self._clock()
+    def _measure(self, times: Times) -> None:
+        done_ns = self.clock()
         record = self._stages.record
-        record(Stage.QUEUE, begun_ns - arrived_ns)
-        record(Stage.DECODE, decoded_ns - begun_ns)
-        record(Stage.APPLY, applied_ns - decoded_ns)
-        record(Stage.ENCODE, done_ns - applied_ns)
-        record(Stage.TOTAL, done_ns - arrived_ns)
+        record(Stage.QUEUE, times.begun_ns - times.arrived_ns)
+        record(Stage.DECODE, times.decoded_ns - times.begun_ns)
+        record(Stage.APPLY, times.applied_ns - times.decoded_ns)
+        record(Stage.ENCODE, done_ns - times.applied_ns)
+        record(Stage.TOTAL, done_ns - times.arrived_ns)
 
     def _refusal(self, error: int) -> RingmillError:
         if error == TOO_MANY:

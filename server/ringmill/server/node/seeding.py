@@ -1,0 +1,188 @@
+"""How copies are made: an offer, which a learner that has the same accepts as it is, or all of the partition.
+
+From the offer on the learner gets the partition's records and is waited for; nobody but a view takes that back.
+Snapshots go a few at a time, so that parts are not held up behind them.
+"""
+
+import enum
+from collections.abc import Callable
+
+import numpy as np
+
+from ringmill.core.maglev import NOBODY
+from ringmill.core.view import View
+from ringmill.engine.ledger import Ledger
+from ringmill.internal.v1.link_pb2 import Entry, ReplicateRequest, Snapshot
+from ringmill.server.node.channel import Channel
+from ringmill.server.node.channels import Channels
+from ringmill.server.node.identity import Rules
+from ringmill.server.node.roles import PRIMARY, Process, Roles, process_at
+from ringmill.server.node.store import Store
+
+
+class Stage(enum.Enum):
+    """How far a learner is with one partition."""
+
+    NEW = 1
+    OFFERED = 2
+    LACKING = 3
+    """It awaits its snapshot, which was not sent yet."""
+    SENT = 4
+    REFUSED = 5
+    """Not before the next tick or view is it offered again."""
+    CAUGHT_UP = 6
+
+
+class Seed:
+    """One partition on its way to its learner."""
+
+    __slots__ = ("bytes", "counted", "learner", "number", "stage", "version")
+
+    def __init__(self, learner: Process) -> None:
+        self.learner = learner
+        self.stage = Stage.NEW
+        self.number = 0
+        """Of the offer or snapshot that awaits its verdict."""
+        self.version = 0
+        """View that the offer was made under."""
+        self.counted = False
+        self.bytes = 0
+
+
+class Seeding:
+    """All learners of this worker's partitions. Used by one thread."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        roles: Roles,
+        channels: Channels,
+        rules: Rules,
+        caught_up: Callable[[int, Seed], None],
+    ) -> None:
+        """caught_up: hears of each partition whose learner may be counted as a copy."""
+        self.sent = 0
+        """Snapshots that learners took."""
+        self._ledger = ledger
+        self._store = store
+        self._roles = roles
+        self._channels = channels
+        self._rules = rules
+        self._caught_up = caught_up
+        self._version = 0
+        self._seeds: dict[int, Seed] = {}
+        self._asked: dict[tuple[str, int], int] = {}
+
+    def obey(self, view: View) -> dict[int, Process]:
+        """Takes the learners of a newer view; returns those that get their partition's records.
+
+        If a view was missed, a learner may have been dropped and set anew since: it is offered its partition again.
+        """
+        missed, self._version = view.version != self._version + 1, view.version
+        seeds: dict[int, Seed] = {}
+        for partition in np.flatnonzero((self._roles.role == PRIMARY) & (view.learners != NOBODY)).tolist():
+            learner = process_at(view, int(view.learners[partition]))
+            assert learner is not None
+            seed = self._seeds.get(partition)
+            if seed is None or seed.learner != learner:
+                seed = Seed(learner)
+            elif missed or seed.stage is Stage.REFUSED:
+                seed.stage = Stage.NEW
+            seeds[partition] = seed
+        self._seeds = seeds
+        self._asked = {
+            (seed.learner[0], seed.number): partition
+            for partition, seed in seeds.items()
+            if seed.stage in (Stage.OFFERED, Stage.SENT)
+        }
+        return {partition: seed.learner for partition, seed in seeds.items() if seed.counted}
+
+    def learner_of(self, partition: int) -> Process | None:
+        """Whom a partition is being copied to."""
+        seed = self._seeds.get(partition)
+        return seed.learner if seed is not None else None
+
+    def pump(self, now_ns: int) -> None:
+        """Makes offers, and sends as many snapshots as may be on their way."""
+        if not self._seeds:
+            return
+        lacking: dict[str, list[int]] = {}
+        for partition, seed in self._seeds.items():
+            if seed.stage is Stage.NEW:
+                self._offer(partition, seed, now_ns)
+            elif seed.stage is Stage.LACKING:
+                lacking.setdefault(seed.learner[0], []).append(partition)
+        for name, partitions in lacking.items():
+            channel = self._channels.get(name)
+            if channel is not None and channel.up:
+                self._send_some(channel, partitions, now_ns)
+
+    def retry(self) -> None:
+        """Offers again what was refused."""
+        for seed in self._seeds.values():
+            if seed.stage is Stage.REFUSED:
+                seed.stage = Stage.NEW
+
+    def verdict(self, channel: Channel, number: int, missing: bool) -> None:
+        """Hears what a learner found of an offer or a snapshot."""
+        partition = self._asked.pop((channel.name, number), None)
+        if partition is None:
+            return
+        seed = self._seeds[partition]
+        if missing:
+            # A snapshot that could not be taken is tried again with the next offer, no sooner.
+            seed.stage = Stage.LACKING if seed.stage is Stage.OFFERED else Stage.REFUSED
+            return
+        if seed.stage is Stage.SENT:
+            self.sent += 1
+        seed.stage = Stage.CAUGHT_UP
+        self._caught_up(partition, seed)
+
+    def refused(self, channel: Channel, number: int) -> None:
+        """Hears that a learner took neither offer nor snapshot: its view differs."""
+        partition = self._asked.pop((channel.name, number), None)
+        if partition is not None:
+            self._seeds[partition].stage = Stage.REFUSED
+
+    def missed(self, partition: int) -> None:
+        """Hears that the learner refused a record of the partition: it begins anew."""
+        seed = self._seeds.get(partition)
+        if seed is not None and seed.stage in (Stage.CAUGHT_UP, Stage.LACKING):
+            seed.stage = Stage.REFUSED
+
+    def _offer(self, partition: int, seed: Seed, now_ns: int) -> None:
+        channel = self._channels.get(seed.learner[0])
+        if channel is None or not channel.up:
+            return  # one that cannot be reached must hold nobody up
+        if not seed.counted:
+            seed.counted = True
+            self._channels.count(partition, channel)
+        index, digest = int(self._ledger.index[partition]), int(self._ledger.digest[partition])
+        seed.version = self._version
+        offer = Snapshot(partition=partition, index=index, digest=digest, offer=True)
+        self._ask(channel, partition, seed, offer, now_ns)
+        seed.stage = Stage.OFFERED
+
+    def _send_some(self, channel: Channel, partitions: list[int], now_ns: int) -> None:
+        rules = self._rules
+        sending = [seed for seed in self._seeds.values() if seed.stage is Stage.SENT and seed.learner == channel.copy]
+        sizes, many = sum(seed.bytes for seed in sending), len(sending)
+        burst = 0
+        for partition in partitions:
+            if many >= rules.seeding_partitions or sizes >= rules.seeding_bytes or burst >= rules.seeding_burst_bytes:
+                return
+            seed = self._seeds[partition]
+            seed.bytes = self._ask(channel, partition, seed, self._store.export(partition), now_ns)
+            seed.stage = Stage.SENT
+            burst += seed.bytes
+            sizes += seed.bytes
+            many += 1
+
+    def _ask(self, channel: Channel, partition: int, seed: Seed, snapshot: Snapshot, now_ns: int) -> int:
+        seed.number = channel.next_number
+        self._asked[channel.name, seed.number] = partition
+        entry = Entry(id=seed.number, version=self._version, snapshot=snapshot)
+        encoded = ReplicateRequest(entries=[entry]).SerializeToString()
+        channel.put(encoded, b"", None, 0, now_ns)
+        return len(encoded)
