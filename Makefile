@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test check lint types gen gen-check proto fuzz mutants bench venv clean
+.PHONY: help demo test check lint types gen gen-check proto fuzz mutants sim bench venv clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the tasks
@@ -54,6 +54,9 @@ fuzz: venv  ## Fuzzes the codec against the official library: make fuzz CASES=10
 
 mutants: venv  ## Plants mistakes in the codec, which the fuzzer must find
 	@$(BIN)/python -m tests.fuzz.mutants
+
+sim: venv  ## Plays seeded faults on whole clusters in virtual time: make sim SEEDS=100000 FIRST_SEED=1
+	@$(BIN)/python -m tests.sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST_SEED),--first $(FIRST_SEED))
 
 bench: venv  ## Measures against stock gRPC, Redis and C: ratios in one run
 	@$(BIN)/ringmill bench

@@ -1,0 +1,112 @@
+"""What one schedule is about: drawn from its seed, so that schedules differ in kind and not only in luck."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+PARTITIONS = 13
+PHASE_MS = (800, 2600)
+"""How long faults go on."""
+
+FAULTS: Mapping[str, float] = {
+    "reset": 6.0,
+    "cut_one_way": 2.0,
+    "cut_both_ways": 2.0,
+    "pause_worker": 2.0,
+    "pause_balancer": 1.0,
+    "pause_client": 0.5,
+    "crash_worker": 3.0,
+    "crash_balancer": 1.0,
+    "crash_client": 0.7,
+    "skew": 0.7,
+    "store": 2.0,
+    "gale": 1.0,
+    "scale": 0.7,
+    "drain": 0.7,
+    "restart_all": 0.4,
+}
+"""Faults and how often each comes, compared with the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """One client."""
+
+    producer: str
+    """Its name; empty: it has none."""
+    ack: str
+    batches: int
+    events_max: int
+    in_flight: int
+    think_ms: float
+    """Mean pause between batches."""
+    timeout_ms: int
+    """0: it waits for ever."""
+    replays: bool
+    """Whether, when its process has died, the next one sends all batches again from the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One schedule."""
+
+    seed: int
+    workers: int
+    replicas: int
+    min_in_sync: int
+    senders: tuple[Sender, ...]
+    keys: int
+    phase_ms: int
+    delay_us: int
+    slow: float
+    reckless: bool
+    """Whether faults may take the last copy of a partition; then only safety is asked for."""
+    total_loss: str
+    every_ms: float
+    """Mean time between faults."""
+    faults: Mapping[str, float] = field(default_factory=dict)
+    """The faults that may come, and their weights."""
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed."""
+    random = Random(seed ^ 0x51AB)
+    workers = random.choice([2, 2, 3, 3, 3, 4, 5])
+    replicas = min(random.choice([1, 2, 2, 2, 2, 3, 3]), workers)
+    phase_ms = random.randint(*PHASE_MS)
+    names = ["alpha", "beta", "gamma", "delta"]
+    senders = tuple(_draw_sender(random, names[place], phase_ms) for place in range(random.choice([1, 2, 2, 3, 4])))
+    # A few kinds of fault at a time: what is often masked by another fault comes alone in some schedules.
+    chosen = random.sample(sorted(FAULTS), random.randint(2, len(FAULTS)))
+    if replicas == 1 and "crash_worker" in chosen:
+        chosen.remove("crash_worker")
+    reckless = random.random() < 0.25
+    return Plan(
+        seed=seed,
+        workers=workers,
+        replicas=replicas,
+        min_in_sync=2 if replicas > 1 and random.random() < 0.15 else 1,
+        senders=senders,
+        keys=random.choice([3, 8, 20, 40]),
+        phase_ms=phase_ms,
+        delay_us=random.choice([50, 300, 1000, 4000]),
+        slow=random.choice([0.0, 0.0, 0.02, 0.1]),
+        reckless=reckless,
+        total_loss="restart-empty" if reckless and random.random() < 0.5 else "refuse",
+        every_ms=random.choice([40.0, 100.0, 250.0]),
+        faults={name: FAULTS[name] for name in sorted(chosen)},
+    )
+
+
+def _draw_sender(random: Random, name: str, phase_ms: int) -> Sender:
+    batches = random.randint(4, 14)
+    return Sender(
+        producer=name if random.random() < 0.75 else "",
+        ack=random.choice(["", "all", "primary"]),
+        batches=batches,
+        events_max=random.choice([1, 2, 4, 8]),
+        in_flight=random.choice([1, 2, 8]),
+        think_ms=phase_ms / batches * random.choice([0.1, 0.6, 1.2]),
+        timeout_ms=random.choice([0, 0, 0, 0, 50, 500]),
+        replays=random.random() < 0.5,
+    )
