@@ -9,7 +9,7 @@ from ringmill.cli import console
 from ringmill.cli.children import Line
 from ringmill.cli.commands.up import show_logs
 
-LINES = [Line("worker-0", "INFO ready"), Line("worker-1", "was killed by [SIGKILL]")]
+LINES = [Line("worker-0", "INFO ready"), Line("worker-1", "error: no"), Line("worker-1", "was killed by [SIGKILL]")]
 
 
 @pytest.fixture
@@ -29,8 +29,13 @@ def test_a_line_is_whole_under_a_live_status(screen: Console) -> None:
         show_logs(LINES)
     assert "worker-1: was killed by [SIGKILL]" in shown(screen)
     assert "ready" not in shown(screen)
+    assert "error" not in shown(screen)
 
 
 def test_verbose_shows_all(screen: Console) -> None:
     show_logs(LINES, verbose=True)
-    assert shown(screen).splitlines() == ["worker-0: INFO ready", "worker-1: was killed by [SIGKILL]"]
+    assert shown(screen).splitlines() == [
+        "worker-0: INFO ready",
+        "worker-1: error: no",
+        "worker-1: was killed by [SIGKILL]",
+    ]

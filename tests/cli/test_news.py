@@ -13,7 +13,10 @@ from ringmill.cli.news import copies, plural, tell
             "w1 is gone; its 507 partitions went on at w0 and w2 after 43 ms",
         ),
         ({"event": "failover", "worker": "w1", "partitions": 1}, "w1 is gone; its 1 partition went on at others"),
-        ({"event": "lost", "worker": "w1", "partitions": 2}, "w1 is gone; 2 partitions of its take no events until a copy is back"),
+        (
+            {"event": "lost", "worker": "w1", "partitions": 2},
+            "w1 is gone; 2 partitions of its take no events until a copy is back",
+        ),
         (
             {"event": "restarted", "worker": "w1", "partitions": 1021},
             "1,021 partitions had lost every copy and began anew, empty, at w1",
@@ -31,10 +34,11 @@ def test_an_event_is_one_line(report: dict[str, object], says: str) -> None:
     ("status", "says"),
     [
         ({}, ""),
-        ({"partitions_short": 0, "partitions_refused": 0}, "whole"),
-        ({"partitions_short": 1}, "1 partition short of a copy"),
+        ({"view": 0, "partitions_short": 1021, "partitions_refused": 1021}, ""),
+        ({"view": 1, "partitions_short": 0, "partitions_refused": 0}, "whole"),
+        ({"view": 1, "partitions_short": 1}, "1 partition short of a copy"),
         (
-            {"partitions_short": 1021, "partitions_refused": 2},
+            {"view": 1, "partitions_short": 1021, "partitions_refused": 2},
             "2 partitions refused, 1,021 partitions short of a copy",
         ),
     ],

@@ -13,7 +13,7 @@ def tell(report: dict[str, Any]) -> str:
 
 def copies(status: dict[str, Any]) -> str:
     """How the copies stand, from the balancer's counters: "whole", or what is amiss; empty if it does not say."""
-    if "partitions_short" not in status:
+    if not status.get("view") or "partitions_short" not in status:  # no view: the cluster has not formed
         return ""
     refused, short = int(status.get("partitions_refused", 0)), int(status["partitions_short"])
     amiss = [f"{plural(refused, 'partition')} refused"] if refused else []

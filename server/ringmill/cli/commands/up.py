@@ -117,11 +117,11 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
 
 
 def show_logs(lines: list[Line], verbose: bool = False) -> None:
-    """Relays what children said to people: warnings and errors, or all of it."""
+    """Relays what children said to people: warnings, or all of it. Why one ended is told when it is started again."""
     from rich.markup import escape
 
     for line in lines:
-        if line.text and (verbose or not line.text.startswith("INFO ")):
+        if line.text and (verbose or not line.text.startswith(("INFO ", "error: "))):
             # In one call: under a live status, the end of a line that is printed in pieces erases its beginning.
             console.out().print(f"[dim]{line.child}:[/dim] {escape(line.text)}")
 
