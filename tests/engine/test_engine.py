@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from ringmill.core.columns import Columns
 from ringmill.core.errors import Reason
 from ringmill.core.hashing import PARTITIONS, partition_of
 from ringmill.engine.engine import Engine
@@ -192,3 +193,24 @@ def test_the_compiled_code_comes_from_the_cache_the_second_time() -> None:
     again = compile_pipeline(readings.plan)
     assert not again.cold
     assert again.outcome_bytes_max >= 8 * 3 + 2 * 1024
+
+
+def test_copied_columns_are_encoded_as_the_engine_encodes_its_own(engine: Engine) -> None:
+    sent = [reading(f"k{i % 2}", 20.0 * (i + 1), tag=f"tag {i}") for i in range(4)]
+    found = outcomes(engine, sent)
+    assert reasons(found) == [0, 0, int(Reason.OPERATOR_FAILED), int(Reason.OPERATOR_FAILED)]
+    expected = engine.encode(4, b"")
+    columns = engine.columns
+    copied = Columns(
+        columns.events[:4].copy(),
+        columns.values,
+        columns.labels,
+        columns.integers,
+        columns.out_values[:4].copy(),
+        columns.out_labels[:4].copy(),
+        columns.out_integers[:4].copy(),
+    )
+    outcomes(engine, reversed(sent))
+    assert engine.encode_columns(copied, 4) == expected
+    with pytest.raises(ValueError, match="5 events"):
+        engine.encode_columns(copied, 5)

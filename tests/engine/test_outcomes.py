@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import count as counter
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,13 +11,10 @@ from hypothesis import strategies as st
 from ringmill.core.columns import Columns, Shape
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.frame import PartEntry
-from ringmill.engine.engine import Engine
 from ringmill.engine.ledger import NOBODY, OWN, Ledger
 from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, Judged
 from ringmill.engine.outcomes import SEQUENCES_MAX, Outcomes
-from ringmill.pipeline import Event, Label, Pipeline, State, label, operator
-from ringmill.v1.processing_pb2 import Event as WireEvent
-from ringmill.v1.processing_pb2 import Outcome, ProcessRequest, ProcessResponse
+from ringmill.v1.processing_pb2 import ProcessResponse
 
 PARTITIONS = 5
 ALREADY_APPLIED, OUT_OF_ORDER = int(Reason.ALREADY_APPLIED), int(Reason.OUT_OF_ORDER)
@@ -246,7 +242,7 @@ def test_a_copy_encodes_when_it_is_asked() -> None:
     copy.ledger.sources[:] = OWN
     assert numbers(copy.send(1, sent)) == found
     assert numbers(copy.send(2, [(0, 1)])) == second
-    assert record.columns is None
+    assert record.kept is None
     assert numbers(copy.send(1, [(2, 1), (1, FAILS)])) == [found[3], found[1]]
 
 
@@ -352,51 +348,3 @@ def test_an_export_is_the_same_after_it_was_restored() -> None:
     assert outcomes.export(1) == b""
     outcomes.reset()
     assert outcomes.export(0) == b""
-
-
-class Reading(Event):
-    x: float
-    tag: Label = label("none")
-
-
-class Seen(State):
-    count: int = 0
-    last: Label = label("")
-
-
-class Before(NamedTuple):
-    last: Label
-    count: int
-
-
-@operator
-def before(state: Seen, event: Reading) -> Before:
-    last = state.last
-    state.last = event.tag
-    state.count += 1
-    if event.x > 9.0:
-        raise ValueError("too large")
-    return Before(last, state.count)
-
-
-def test_an_engine_encodes_copies_as_it_encodes_its_own() -> None:
-    engine = Engine(Pipeline("r", version="1.0.0", event=Reading, steps={"before": before()}).compile(), events_max=8)
-    sent = [WireEvent(key=f"k{i % 2}", values=[float(i * 3)], labels=[f"tag {i}"]) for i in range(5)]
-    message = ProcessRequest(events=sent).SerializeToString()
-    buffer = np.frombuffer(message, np.uint8)
-    count, _ = engine.decode(buffer, 0, len(message))
-    engine.apply(buffer, count)
-    expected = engine.encode(count, b"")
-    found: list[Outcome] = list(ProcessResponse.FromString(expected).outcomes)
-    assert [outcome.rejection.reason for outcome in found] == [0, 0, 0, 0, 8]
-    kept = Columns(
-        *(array[:count].copy() for array in (engine.columns.events, engine.columns.values, engine.columns.labels)),
-        engine.columns.integers,
-        *(array[:count].copy() for array in (engine.columns.out_values, engine.columns.out_labels)),
-        engine.columns.out_integers[:count].copy(),
-    )
-    engine.decode(buffer, 0, len(message))
-    engine.apply(buffer, count)
-    assert engine.encode_columns(kept, count) == expected
-    with pytest.raises(ValueError, match="6 events"):
-        engine.encode_columns(kept, 6)

@@ -5,6 +5,7 @@ byte ranges of the requests, and either side writes a frame by joining chunks.
 """
 
 import struct
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numba
@@ -223,6 +224,8 @@ def varint(value: int) -> bytes:
         return _VARINTS[value]
     if value < 0x4000:
         return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 0x200000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -255,8 +258,9 @@ _RESULT_PROVISIONAL = _tag(PartResult.DESCRIPTOR, "provisional", VARINT) + b"\x0
 _WORD = struct.Struct("<Q")
 
 
+@lru_cache(4096)
 def part_identity(pipeline: int, producer: int, fence: int) -> bytes:
-    """The fields that all parts of a stream share, for `part_prefix`: encoded once a stream."""
+    """The fields that all parts of a stream share, for `part_prefix`."""
     identity = b""
     if pipeline:
         identity += _PART_PIPELINE + varint(pipeline)
@@ -267,25 +271,28 @@ def part_identity(pipeline: int, producer: int, fence: int) -> bytes:
     return identity
 
 
-def _middle(identity: bytes, sequence: int, acknowledged: int, previous: bytes, flags: int) -> bytes:
-    middle = identity
+def _inner(
+    part: int, identity: bytes, sequence: int, acknowledged: int, previous: bytes, flags: int, record: bytes, size: int
+) -> bytes:
+    """A Part up to its request, which has `size` bytes; record: the fields of a record."""
+    chunks = [_PART_ID, varint(part), identity]
     if sequence:
-        middle += _PART_SEQUENCE + varint(sequence)
+        chunks += (_PART_SEQUENCE, varint(sequence))
     if acknowledged:
-        middle += _PART_ACKNOWLEDGED + varint(acknowledged)
+        chunks += (_PART_ACKNOWLEDGED, varint(acknowledged))
     if previous:
-        middle += _PART_PREVIOUS + varint(len(previous)) + previous
+        chunks += (_PART_PREVIOUS, varint(len(previous)), previous)
     if flags:
-        middle += _PART_FLAGS + varint(flags)
-    return middle
+        chunks += (_PART_FLAGS, varint(flags))
+    chunks += (record, _PART_REQUEST, varint(size))
+    return b"".join(chunks)
 
 
 def part_prefix(
     part: int, identity: bytes, sequence: int, acknowledged: int, previous: bytes, flags: int, request_bytes: int
 ) -> bytes:
     """What stands before a request's bytes in a frame of a balancer; join it with them. Zeros are left out."""
-    inner = _PART_ID + varint(part) + _middle(identity, sequence, acknowledged, previous, flags)
-    inner += _PART_REQUEST + varint(request_bytes)
+    inner = _inner(part, identity, sequence, acknowledged, previous, flags, b"", request_bytes)
     return _PARTS + varint(len(inner) + request_bytes) + inner
 
 
@@ -296,15 +303,9 @@ def record_prefix(
 
     number: its place on the channel. previous: the part's, or what of it concerns the copy (`Ledger.cut`).
     """
-    inner = _PART_ID + varint(number)
-    inner += _middle(
-        part_identity(entry.pipeline, entry.producer, entry.fence),
-        entry.sequence,
-        entry.acknowledged,
-        previous,
-        entry.flags,
-    )
-    inner += _PART_VERSION + varint(version) + _PART_CHECK + _WORD.pack(check) + _PART_REQUEST + varint(request_bytes)
+    identity = part_identity(entry.pipeline, entry.producer, entry.fence)
+    record = _PART_VERSION + varint(version) + _PART_CHECK + _WORD.pack(check)
+    inner = _inner(number, identity, entry.sequence, entry.acknowledged, previous, entry.flags, record, request_bytes)
     return _RECORDS + varint(len(inner) + request_bytes) + inner
 
 

@@ -42,6 +42,10 @@ _RECORD = struct.Struct("<QQIIQ")  # sequence, content, pipeline, events, bytes
 _HEAD = struct.Struct("<HHI")  # as a record begins: see RECORD_WORDS
 
 
+_Kept = tuple[npt.NDArray[Any] | None, npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.int64]]
+"""Copies of columns: events if any has a reason, values, labels and integers that came out."""
+
+
 @dataclass(slots=True, eq=False)
 class _Record:
     """What one part left."""
@@ -53,8 +57,7 @@ class _Record:
     """`Settled.record`."""
     response: bytes | None
     """The outcomes as a ProcessResponse; None: still as columns."""
-    columns: Columns | None = None
-    """Outputs, and the events' reasons if any is rejected; what else columns have is empty."""
+    kept: _Kept | None = None
     bounds: npt.NDArray[np.uint32] | None = None
     """[events, 2]: where each outcome begins and ends in the response, once that was asked for."""
 
@@ -128,13 +131,11 @@ class Outcomes:
 
     def keep_columns(self, part: PartEntry, record: bytes, columns: Columns, count: int) -> None:
         """Keeps what a part led to as columns: they are copied, and encoded only when somebody asks."""
-        rejected = _HEAD.unpack_from(record)[1]
-        kept = Columns(
-            columns.events[:count].copy() if rejected else _NO_EVENTS,
-            *_NO_INPUTS,
-            columns.out_values[:count].copy(),
-            columns.out_labels[:count].copy(),
-            columns.out_integers[:count].copy(),
+        kept = (
+            columns.events[:count].copy() if _HEAD.unpack_from(record)[1] else None,
+            _copy(columns.out_values, count),
+            _copy(columns.out_labels, count),
+            _copy(columns.out_integers, count),
         )
         self._number += 1
         self._put(part, _Record(self._number, part.pipeline, record, None, kept))
@@ -248,12 +249,13 @@ class Outcomes:
     def _response_of(self, record: _Record) -> bytes:
         """A record's response, encoded now if it was not before."""
         if record.response is None:
-            assert record.columns is not None
-            kept, count = record.columns, record.event_partitions().size
-            if kept.events.size == 0:
-                kept = Columns(np.zeros(count, EVENT), *_NO_INPUTS, kept.out_values, kept.out_labels, kept.out_integers)
-            record.response = self._encode(record.pipeline, kept, count)
-            record.columns = None
+            assert record.kept is not None
+            events, values, labels, integers = record.kept
+            count = record.event_partitions().size
+            events = np.zeros(count, EVENT) if events is None else events
+            columns = Columns(events, *_NO_INPUTS, values, labels, integers)
+            record.response = self._encode(record.pipeline, columns, count)
+            record.kept = None
         return record.response
 
     def export(self, partition: int) -> bytes:
@@ -314,8 +316,13 @@ class Outcomes:
         self._recalled = []
 
 
-_NO_EVENTS = np.zeros(0, EVENT)
 _NO_INPUTS = (np.zeros((0, 0)), np.zeros((0, 0), LABEL), np.zeros((0, 0), np.int64))
+
+
+def _copy(column: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Its first rows; without copying where there are no columns."""
+    rows = column[:count]
+    return rows.copy() if column.shape[1] else rows
 
 
 def _unfit() -> RingmillError:
