@@ -292,19 +292,19 @@ class Manager:
         if changed:
             self._restless = True  # the dead wait for no table: what is to be done about it comes next
             return draft, blamed
-        return draft, blamed | self._plan(draft, now_ms)
+        return draft, self._plan(draft, blamed, now_ms)
 
-    def _plan(self, draft: Draft, now_ms: int) -> Mask:
+    def _plan(self, draft: Draft, blamed: Mask, now_ms: int) -> Mask:
         self._paced_ms = now_ms + self._rules.pace_ms
-        self._restless = False  # until there is another view
-        late = reconcile.withdraw(draft, self._progress, now_ms)
+        blamed = blamed | reconcile.withdraw(draft, self._progress, now_ms)
+        self._restless = any(seat.is_awaited for seat in self._seats)  # of these it will soon be known what they are
         goal = self._placement.goal(eligible(draft.members))
-        if goal is not None:
+        if goal is not None and not self._restless:
             if self._rules.restarts_empty:
                 draft.restart(draft.table == NOBODY, goal.places(draft.members)[:, 0])
-            reconcile.plan(draft, goal, self._progress, self._rules, now_ms)
+            reconcile.plan(draft, goal, self._progress, self._rules, blamed | (self._progress.retry_ms > now_ms))
         self._wake_ms = self._progress.wake_ms(now_ms)
-        return late
+        return blamed
 
     def _first_view(self) -> View | None:
         """The view of a new cluster, once all who were expected are there."""

@@ -47,6 +47,7 @@ class Placement:
         self._partitions = partitions
         self._replicas = replicas
         self._goals: OrderedDict[_Key, Goal] = OrderedDict()
+        maglev({"": 1}, partitions)  # compiled now, not when the first view is wanted
 
     def goal(self, members: Sequence[Member]) -> Goal | None:
         """Where partitions should be when these are all workers; None if there are none."""

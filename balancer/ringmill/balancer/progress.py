@@ -18,9 +18,12 @@ Times = npt.NDArray[np.int64]
 FOREVER_MS = 1 << 62
 
 _ATTEMPTS_MAX = 7
-"""Pauses and patience double so often at most."""
+"""Patience doubles so often at most."""
 
 _PAUSE_MS = 500
+
+_DOUBLINGS_MAX = 5
+"""Of pauses: no longer than 16 s."""
 
 
 class Progress:
@@ -36,7 +39,7 @@ class Progress:
         self.copy_since = self.learner_since.copy()
         """Version of the view that last added a copy."""
         self.learner_due_ms: Times = np.where(view.learners != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
-        self.heir_due_ms: Times = np.where(view.heirs != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
+        self.heir_due_ms: Times = np.where(view.heirs != NOBODY, now_ms + rules.handover_ms, FOREVER_MS)
         self._sealed_ms: Times = np.full(partitions, now_ms, np.int64)
         """When the view that named the heir was published."""
         self.pause_ms = 0
@@ -56,7 +59,7 @@ class Progress:
         self.pause_ms = max(self.pause_ms, int((now_ms - self._sealed_ms[taken_over]).max(initial=0)))
         self.heir_since[new_heirs] = after.version
         self._sealed_ms[new_heirs] = now_ms
-        self.heir_due_ms[new_heirs] = now_ms + self._patience_ms(new_heirs)
+        self.heir_due_ms[new_heirs] = now_ms + self._rules.handover_ms
         self.heir_due_ms[after.heirs == NOBODY] = FOREVER_MS
         old = np.column_stack([before.table, before.replicas])
         fresh = ~(after.replicas[:, :, None] == places[old][:, None, :]).any(axis=2) & (after.replicas != NOBODY)
@@ -78,12 +81,13 @@ class Progress:
     def blame(self, partitions: Mask, now_ms: int) -> None:
         """Something was tried with these partitions in vain: it is tried again after a pause."""
         self.attempts[partitions] = np.minimum(self.attempts[partitions] + 1, _ATTEMPTS_MAX)
-        self.retry_ms[partitions] = now_ms + (_PAUSE_MS << self.attempts[partitions])
+        self.retry_ms[partitions] = now_ms + (_PAUSE_MS << np.minimum(self.attempts[partitions], _DOUBLINGS_MAX))
 
     def restart(self, view: View, now_ms: int) -> None:
         """All deadlines begin anew."""
-        for due, waiting in ((self.learner_due_ms, view.learners), (self.heir_due_ms, view.heirs)):
-            due[waiting != NOBODY] = now_ms + self._patience_ms(waiting != NOBODY)
+        learning = view.learners != NOBODY
+        self.learner_due_ms[learning] = now_ms + self._patience_ms(learning)
+        self.heir_due_ms[view.heirs != NOBODY] = now_ms + self._rules.handover_ms
 
     def wake_ms(self, now_ms: int) -> int:
         """When something has taken too long, or may be tried again."""

@@ -77,11 +77,10 @@ def withdraw(draft: Draft, progress: Progress, now_ms: int) -> Mask:
     return late
 
 
-def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, now_ms: int) -> None:
-    """Takes the next steps in a draft."""
+def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, paused: Mask) -> None:
+    """Takes the next steps in a draft. paused: bool[partitions], where nothing is to be begun."""
     _drop_surplus(_look(draft, goal))
     picture = _look(draft, goal)
-    paused = progress.retry_ms > now_ms
     _hand_over(picture, rules, ~paused)
     _copy(picture, progress, rules, ~paused)
 

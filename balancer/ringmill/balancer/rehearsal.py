@@ -43,9 +43,10 @@ def rehearse(view: View, target: Sequence[Member], rules: Rules, placement: Plac
     draft.learners[:] = NOBODY
     draft.heirs[:] = NOBODY
     progress = Progress(rules, view, 0)
+    nowhere = np.zeros(view.partitions, np.bool_)
     primaries = copies = 0
     for _ in range(_ROUNDS_MAX):
-        reconcile.plan(draft, goal, progress, rules, now_ms=0)
+        reconcile.plan(draft, goal, progress, rules, nowhere)
         learners, heirs = np.flatnonzero(draft.learners != NOBODY), np.flatnonzero(draft.heirs != NOBODY)
         if not len(learners) and not len(heirs):
             break

@@ -49,6 +49,8 @@ class Rules:
     stall_ms: int = 5000
     """A primary none of whose learners catches up in this time is taken to be stuck: they are withdrawn, and tried
     again after a pause. Doubles with every failure."""
+    handover_ms: int = 1000
+    """The same for a partition that waits for its heir, and takes no events meanwhile."""
     learners_a_primary: int = 64
     """Partitions that one primary is asked to copy at a time."""
     learners_max: int = 512

@@ -41,6 +41,11 @@ class Seat:
         """The name."""
         return self.member.name
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it may dial again, or be dead."""
+        return self.due_ms is not None
+
 
 class Seats:
     """All seats, by name and by link."""

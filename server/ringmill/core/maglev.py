@@ -5,13 +5,14 @@ weights of Envoy's maglev_lb.cc. With `table_size` equal to our number of partit
 from the key alone: slot `xxh64(key) % partitions` of the same table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import PARTITIONS, xxh64
+from ringmill.core.jit import kernel
 
 WEIGHT_MAX = 128
 """The largest weight a worker may have."""
@@ -21,6 +22,8 @@ NOBODY = -1
 
 Table = npt.NDArray[np.int32]
 """Owner of each partition, int32[partitions]: an index into a list of workers, or NOBODY."""
+
+Numbers = npt.NDArray[np.int64]
 
 
 def maglev(weights: Mapping[str, int], partitions: int = PARTITIONS) -> Table:
@@ -33,52 +36,44 @@ def maglev(weights: Mapping[str, int], partitions: int = PARTITIONS) -> Table:
     _validate(weights, partitions)
     if not weights:
         return np.full(partitions, NOBODY, np.int32)
-    return np.array(_fill(sorted(weights), weights, partitions), np.int32)
+    names = sorted(weights)
+    keys = [name.encode() for name in names]
+    table = np.full(partitions, NOBODY, np.int32)
+    total = sum(weights.values())
+    _fill(
+        np.array([xxh64(key, 0) % partitions for key in keys], np.int64),
+        np.array([xxh64(key, 1) % (partitions - 1) + 1 for key in keys], np.int64),
+        np.array([weights[name] / total for name in names], np.float64),
+        table,
+    )
+    return table
 
 
-def _fill(names: Sequence[str], weights: Mapping[str, int], partitions: int) -> list[int]:
+@kernel()
+def _fill(slots: Numbers, skips: Numbers, shares: npt.NDArray[np.float64], table: Table) -> None:
     """Lets the workers take turns at claiming the next free slot of their own permutation.
 
+    A permutation is (slot + skip * n) modulo a prime, which visits each slot once; `slots` says how far each has come.
     Each turn a worker's claim grows by its weight, and it takes a slot once the claim reaches its target, which the
     heaviest does every turn. The arithmetic is Envoy's, in doubles, so that rounding agrees as well.
     """
-    total = sum(weights.values())
-    shares = [weights[name] / total for name in names]
-    heaviest = max(shares)
-    walks = [_Walk(name, partitions) for name in names]
-    targets = [0.0] * len(names)
-    table = [NOBODY] * partitions
+    partitions = len(table)
+    heaviest = shares.max()
+    targets = np.zeros(len(shares), np.float64)
     filled = 0
     turn = 1
     while True:
-        for worker, walk in enumerate(walks):
+        for worker in range(len(shares)):
             if turn * shares[worker] < targets[worker]:
                 continue
             targets[worker] += heaviest
-            table[walk.next_free(table)] = worker
+            while table[slots[worker]] != NOBODY:
+                slots[worker] = (slots[worker] + skips[worker]) % partitions
+            table[slots[worker]] = worker
             filled += 1
             if filled == partitions:
-                return table
+                return
         turn += 1
-
-
-class _Walk:
-    """One worker's permutation of the slots: (offset + skip * n) modulo a prime visits each slot once."""
-
-    __slots__ = ("_partitions", "_skip", "_slot")
-
-    def __init__(self, name: str, partitions: int) -> None:
-        key = name.encode()
-        self._partitions = partitions
-        self._skip = xxh64(key, 1) % (partitions - 1) + 1
-        self._slot = xxh64(key, 0) % partitions
-
-    def next_free(self, table: Sequence[int]) -> int:
-        while True:
-            slot = self._slot
-            self._slot = (slot + self._skip) % self._partitions
-            if table[slot] == NOBODY:
-                return slot
 
 
 def settle(current: Table, target: Table, newcomers: frozenset[int]) -> Table:
