@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.sim.mistakes import MISTAKES
-
 from tests.sim.plan import draw
 from tests.sim.pool import Pool
 from tests.sim.scheduler import Violation

@@ -90,7 +90,9 @@ class BalancerProcess(Process):
 
     def _viewed(self) -> None:
         assert self.manager is not None
-        self.view = self.manager.view
+        if self.manager.view is not self.view:
+            self.view = self.manager.view
+            self._world.invariants.published(self.view)
 
     # Edges
 

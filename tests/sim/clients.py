@@ -228,10 +228,7 @@ class ClientProcess(Process):
     def _again(self) -> None:
         """Its session is over: the program begins anew, as a supervisor would have it."""
         if not self.finished:
-            connection = self._connection
-            assert connection is not None
-            self._world.network.drop(self)
-            self.crash()
+            self._world.kill(self)
             self._world.revive(self)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ringmill.core.hashing import partition_of
 from ringmill.core.maglev import NOBODY
-from ringmill.core.view import View, view_from_proto
+from ringmill.core.view import View, view_from_proto, view_to_proto
 from ringmill.internal.v1.store_pb2 import State
 from tests.sim.checker import KEPT
 from tests.sim.oracle import Row
@@ -26,10 +26,11 @@ class Invariants:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._revision = 0
         self._durable: View | None = None
         self._claims: dict[tuple[int, int], int] = {}
         """Process that serves a partition in an epoch."""
+        self._views: dict[int, bytes] = {}
+        """Published views by version."""
         self._begun_anew: set[int] = set()
         """Partitions that lost every copy and began without state."""
         self._partition_of = {key: partition_of(key.encode(), PARTITIONS) for key in world.keys}
@@ -38,21 +39,19 @@ class Invariants:
 
     def after_step(self) -> None:
         """Cheap looks at what has changed."""
-        if self._world.store.revision != self._revision:
-            self._stored()
         for worker in self._world.workers:
             if worker.alive and worker.view is not worker.seen:
                 worker.seen = worker.view
                 self._obeyed(worker)
 
-    def _stored(self) -> None:
+    def stored(self) -> None:
+        """Something else is durable."""
         store = self._world.store
         assert store.state is not None
-        self._revision = store.revision
         before, now = self._durable, _view_in(store.state)
+        if now is not None and now.version < self._world.balancer.view.version:
+            raise Violation(f"view {now.version} is durable, and {self._world.balancer.view.version} was published")
         if before is not None and now is not None and now.version != before.version:
-            if now.version < before.version:
-                raise Violation(f"view {now.version} was stored over {before.version}")
             self._begun_anew.update(self._orphans(before, now))
         self._durable = now or before
 
@@ -66,6 +65,14 @@ class Invariants:
         if found and not self._world.plan.reckless:
             raise Violation(f"view {now.version} gives partitions {found} to a worker that was no copy of them")
         return found
+
+    def published(self, view: View) -> None:
+        """A version stands for one view, for ever, and was durable before anybody was told."""
+        encoded = view_to_proto(view).SerializeToString()
+        if self._views.setdefault(view.version, encoded) != encoded:
+            raise Violation(f"two views of version {view.version} were published")
+        if self._durable is None or self._durable.version < view.version:
+            raise Violation(f"view {view.version} was published before it was durable")
 
     def _obeyed(self, worker: "WorkerProcess") -> None:
         """I4: in one epoch one process serves a partition."""

@@ -28,6 +28,8 @@ class DurableStore:
         self.mood = Mood()
         self.state: bytes | None = None
         self.revision = 0
+        self.landed: Callable[[], None] = lambda: None
+        """Called when something else is durable."""
         self.writing: list[Store] = []
         """Writes that are under way: each may still land."""
 
@@ -60,6 +62,7 @@ class DurableStore:
         if order.revision <= self.revision:
             raise Violation(f"revision {order.revision} was to be stored over {self.revision}")
         self.state, self.revision = order.state, order.revision
+        self.landed()
 
     def _answer(self, order: Store, failed: bool, known: bool, stored: Callable[[int, str], None]) -> None:
         if failed and not known:

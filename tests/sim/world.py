@@ -67,6 +67,7 @@ class World:
         self.clients = [ClientProcess(self, number, sender, self.keys) for number, sender in enumerate(plan.senders)]
         self.nemesis = Nemesis(self)
         self.invariants = Invariants(self)
+        self.store.landed = self.invariants.stored
         self.scheduler.after_step = self.invariants.after_step
 
     @property
