@@ -19,6 +19,9 @@ BALANCER = "balancer"
 BALANCER_FAILURES_MAX = 5
 """Starts in a row that a balancer may fail before the cluster is given up."""
 
+LEAVE_S = 0.3
+"""How long workers may take to leave by themselves once the balancer is gone."""
+
 TotalLoss = Literal["refuse", "restart-empty"]
 
 
@@ -157,16 +160,21 @@ class Cluster:
         """Stops the balancer, then the workers: so what clients have in flight is still answered."""
         deadline_s = time.monotonic() + self.config.stop_s
         front = [child for child in (self._compiler, self._balancer.child) if child is not None]
-        for group in (front, self.workers):
-            for child in group:
-                child.terminate()
-            while any(child.exit_status() is None for child in group) and time.monotonic() < deadline_s:
-                self._listen(0.05)
+        self._end(front, deadline_s)
+        self._end(self.workers, min(time.monotonic() + LEAVE_S, deadline_s))
+        self._end(self.workers, deadline_s)  # asked twice, since nobody is left to take what they hold
         for child in (*front, *self.workers):
             child.kill()
         self._ears.close()
         if self.config.state_dir is None and self._state_dir is not None:
             shutil.rmtree(self._state_dir, ignore_errors=True)
+
+    def _end(self, children: list[Child], deadline_s: float) -> None:
+        """Asks children to leave, and waits until they have or it is too late."""
+        for child in children:
+            child.terminate()
+        while any(child.exit_status() is None for child in children) and time.monotonic() < deadline_s:
+            self._listen(0.05)
 
     def _seat(self, name: str) -> Seat:
         return Seat(name, partial(self._spawn_worker, name))
