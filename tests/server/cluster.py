@@ -19,9 +19,9 @@ from ringmill.internal.v1.link_pb2 import (
     Open,
     Opened,
     PartResult,
-    Report,
     ReplicateRequest,
     ReplicateResponse,
+    Report,
 )
 from ringmill.pipeline import Event, Pipeline, ops
 from ringmill.server.lane import Lane

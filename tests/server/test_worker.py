@@ -1,18 +1,17 @@
 """The worker around its lanes: readiness, draining, and its own port."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ringmill.core.agreement import StreamLimits
 from ringmill.core.errors import Code, RingmillError
 from ringmill.server.adapters.service import SERVICE, ProcessingService
 from ringmill.server.config import WorkerConfig
-from ringmill.server.main import Worker
+from ringmill.server.main import Worker, toolchain
 from ringmill.telemetry import Telemetry
 
 
@@ -31,13 +30,33 @@ class Stream:
 
 def test_a_view_does_not_make_a_draining_worker_ready(capsys: pytest.CaptureFixture[str]) -> None:
     config = WorkerConfig(app=Path("app.py"), join="127.0.0.1:1", transport="cq")
-    worker = Worker(config, [], 0.0, Telemetry.off())
-    view: Any = SimpleNamespace(version=1, partitions=config.partitions, owned=lambda _name: np.ones(1, np.uint8))
-    worker._obey(view)
+    worker = Worker(config, [], None, 0.0, Telemetry.off())
+    worker._announce()
     assert json.loads(capsys.readouterr().out)["event"] == "ready"
     worker._drain()
-    worker._obey(view)
+    worker._announce()
     assert capsys.readouterr().out == ""
+
+
+def test_a_worker_of_a_cluster_takes_no_events_from_callers() -> None:
+    service = ProcessingService([], StreamLimits(), lambda: 0, joined=True)
+    stream: Any = Stream()
+    for method in ("Process", "ProcessBatch"):
+        with pytest.raises(RingmillError) as problem:
+            service.routes()[f"/{SERVICE}/{method}"](stream)
+        assert problem.value.code is Code.FAILED_PRECONDITION
+
+
+def test_an_address_that_no_one_can_dial_is_not_told() -> None:
+    config = WorkerConfig(app=Path("app.py"), join="127.0.0.1:1", peer_listen="0.0.0.0:7")
+    with pytest.raises(RingmillError, match="--peer-advertise"):
+        config.validate()
+    replace(config, peer_advertise="worker-7:7").validate()
+
+
+def test_the_toolchain_names_what_results_depend_on() -> None:
+    assert all(word in toolchain() for word in ("numba ", "llvmlite ", "libc"))
+    assert toolchain() == toolchain()
 
 
 def test_a_request_to_describe_that_does_not_parse() -> None:

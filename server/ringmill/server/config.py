@@ -22,6 +22,14 @@ class WorkerConfig:
     """Own public address, host:port, port 0 for any; None: only through the balancer. Bind it to a private address."""
     name: str = "worker-0"
     """Stable across restarts: it decides which keys are this worker's."""
+    peer_listen: str = "127.0.0.1:0"
+    """Address where other workers reach it, host:port, port 0 for any. Bind it to a private address."""
+    peer_advertise: str = ""
+    """Address that others are told, where it is not the one that is bound; empty: that one."""
+    host_label: str = ""
+    """Host that it runs on: copies are kept on different hosts where there are several. Empty: the system's name."""
+    zone: str = ""
+    """Zone of the host, in the same way; empty: unknown."""
     weight: int = 1
     """Relative share of the keys, 1 to 128."""
     cpu: int | None = None
@@ -37,8 +45,8 @@ class WorkerConfig:
     """Keys a partition may hold; the next one is refused OVERLOADED."""
     reconnect_s: float = 0.2
     """Pause before dialling the balancer again."""
-    drain_s: float = 5.0
-    """How long SIGTERM waits for what is in flight."""
+    drain_s: float = 30.0
+    """How long SIGTERM waits until the partitions are moved elsewhere, or what is in flight is answered."""
     reflection: bool = True
     """Serve gRPC reflection on the own port."""
     prometheus_port: int | None = None
@@ -52,6 +60,11 @@ class WorkerConfig:
             raise RingmillError(Code.INVALID_ARGUMENT, f"weight {self.weight} is not within 1 to {WEIGHT_MAX}")
         if not self.name:
             raise RingmillError(Code.INVALID_ARGUMENT, "a worker needs a name")
+        host = self.peer_listen.rpartition(":")[0].strip("[]")
+        if host in ("", "0.0.0.0", "::") and not self.peer_advertise:
+            raise RingmillError(
+                Code.INVALID_ARGUMENT, f"--peer-listen {self.peer_listen} needs --peer-advertise: no one can dial that"
+            )
         check_partitions(self.partitions)
         if self.events_max < 1 or self.keys_max < 1:
             raise RingmillError(Code.INVALID_ARGUMENT, "events_max and keys_max must be positive")

@@ -1,26 +1,34 @@
 """Starts a worker: loads and compiles the pipelines, then joins a balancer, listens, or both."""
 
 import gc
+import hashlib
 import json
 import logging
 import os
+import platform
 import secrets
 import signal
 import time
 from collections.abc import Sequence
 from functools import partial
 
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+
 from ringmill.core.agreement import Served
-from ringmill.core.errors import Code, RingmillError
+from ringmill.core.errors import RingmillError
 from ringmill.core.jit import seal
-from ringmill.core.view import View
 from ringmill.engine.engine import Engine
-from ringmill.internal.v1.link_pb2 import Registration
+from ringmill.engine.ledger import Ledger
 from ringmill.pipeline import Pipeline, load_pipelines
-from ringmill.server.adapters.link import Link
+from ringmill.server.adapters.host import Host
+from ringmill.server.adapters.peers import PEER_LIMITS, replica_routes
 from ringmill.server.adapters.service import SERVICE, ProcessingService
 from ringmill.server.config import WorkerConfig
 from ringmill.server.lane import Lane, events_max
+from ringmill.server.node.identity import Identity, Rules
+from ringmill.server.node.node import Node
 from ringmill.telemetry import Counts, Telemetry, TelemetryConfig
 from ringmill.transport import make_loop
 from ringmill.transport.api import Limits, Loop, Server
@@ -28,9 +36,6 @@ from ringmill.transport.health import Health
 from ringmill.transport.reflection import reflection_routes
 
 logger = logging.getLogger("ringmill.worker")
-
-_FRAME_BYTES_MAX = 256 << 20
-"""A frame of the link carries many parts, so it may be larger than any one request."""
 
 
 def run(config: WorkerConfig) -> int:
@@ -44,7 +49,8 @@ def run(config: WorkerConfig) -> int:
     )
     lanes = [make_lane(index, pipeline, config, telemetry) for index, pipeline in enumerate(pipelines.values())]
     telemetry.watch(partial(figures, lanes))
-    worker = Worker(config, lanes, time.perf_counter() - began_s, telemetry)
+    ledger = Ledger(config.partitions) if config.join is not None else None
+    worker = Worker(config, lanes, ledger, time.perf_counter() - began_s, telemetry)
     try:
         return worker.run()
     finally:
@@ -71,6 +77,13 @@ def make_lane(index: int, pipeline: Pipeline, config: WorkerConfig, telemetry: T
     return Lane(served, engine, time.perf_counter_ns, telemetry)
 
 
+def toolchain() -> str:
+    """What machine code is made with and for: copies whose results must agree to the last bit must agree in this."""
+    features = hashlib.sha256(llvm.get_host_cpu_features().flatten().encode()).hexdigest()[:16]
+    libc = " ".join(platform.libc_ver())
+    return f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, {libc}, {llvm.get_host_cpu_name()} {features}"
+
+
 def figures(lanes: Sequence[Lane]) -> dict[str, Counts]:
     """What telemetry reads when it collects: the counts by pipeline."""
     for lane in lanes:
@@ -87,16 +100,25 @@ def how(cold: bool) -> str:
 class Worker:
     """One worker process: lanes on a loop, with a link, a port, or both."""
 
-    def __init__(self, config: WorkerConfig, lanes: Sequence[Lane], start_s: float, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        lanes: Sequence[Lane],
+        ledger: Ledger | None,
+        start_s: float,
+        telemetry: Telemetry,
+    ) -> None:
+        """ledger: of a worker that joins a balancer."""
         self._config = config
         self._lanes = lanes
+        self._ledger = ledger
         self._start_s = start_s
         self._prometheus_port = telemetry.prometheus_port
         self._loop: Loop = make_loop(config.transport)
         self._health = Health()
         self._server: Server | None = None
         self._address = ""
-        self._link: Link | None = None
+        self._host: Host | None = None
         self._ready = False
         self._draining = False
         self._failure: RingmillError | None = None
@@ -107,8 +129,8 @@ class Worker:
             signal.signal(number, lambda *_: self._loop.call_soon(self._drain))
         if self._config.listen is not None:
             self._listen(self._config.listen)
-        if self._config.join is not None:
-            self._join(self._config.join)
+        if self._config.join is not None and self._ledger is not None:
+            self._join(self._config.join, self._ledger)
         else:
             self._loop.call_soon(self._announce)
         seal()
@@ -120,7 +142,7 @@ class Worker:
 
     def _listen(self, address: str) -> None:
         limits = self._config.limits
-        service = ProcessingService(self._lanes, limits, time.perf_counter_ns)
+        service = ProcessingService(self._lanes, limits, time.perf_counter_ns, joined=self._ledger is not None)
         routes = service.routes() | self._health.routes()
         if self._config.reflection:
             routes |= reflection_routes([SERVICE])
@@ -129,48 +151,35 @@ class Worker:
         self._address = f"{address.rpartition(':')[0]}:{port}"
         self._server.start()
 
-    def _join(self, target: str) -> None:
-        limits = Limits(message_bytes_max=_FRAME_BYTES_MAX, keepalive_interval_s=5.0, keepalive_timeout_s=10.0)
-        channel = self._loop.channel(target, limits=limits)
-        self._link = Link(
+    def _join(self, target: str, ledger: Ledger) -> None:
+        """Binds the peer port, and registers with it."""
+        config = self._config
+        peers = self._loop.server(replica_routes(lambda stream: host.accept(stream)), PEER_LIMITS)
+        port = peers.listen(config.peer_listen)
+        identity = Identity(
+            name=config.name,
+            incarnation=secrets.randbits(63) | 1,
+            weight=config.weight,
+            address=self._address,
+            peer_address=config.peer_advertise or f"{config.peer_listen.rpartition(':')[0]}:{port}",
+            host=config.host_label or platform.node(),
+            zone=config.zone,
+            platform=toolchain(),
+        )
+        rules = Rules(request_bytes_max=config.limits.request_bytes_max)
+        node = Node(identity, self._lanes, ledger, rules)
+        self._host = host = Host(
             self._loop,
-            channel,
-            self._registration(),
-            self._lanes,
+            self._loop.channel(target, limits=PEER_LIMITS),
+            node,
             time.perf_counter_ns,
-            reconnect_s=self._config.reconnect_s,
-            on_view=self._obey,
+            reconnect_s=config.reconnect_s,
+            on_view=lambda _view: self._announce(),
+            on_let_go=self._loop.stop,
             on_fatal=self._fail,
         )
-        self._link.dial()
-
-    def _registration(self) -> Registration:
-        return Registration(
-            name=self._config.name,
-            incarnation=secrets.randbits(63) | 1,
-            weight=self._config.weight,
-            pipelines=[lane.served.description for lane in self._lanes],
-            pipeline_names=[lane.served.name for lane in self._lanes],
-            address=self._address,
-            events_max=[lane.served.events_max for lane in self._lanes],
-        )
-
-    def _obey(self, view: View) -> None:
-        if view.partitions != self._config.partitions:
-            self._fail(
-                RingmillError(
-                    Code.FAILED_PRECONDITION,
-                    f"the balancer divides keys into {view.partitions} partitions, this worker into "
-                    f"{self._config.partitions}: start both with the same --partitions",
-                )
-            )
-            return
-        owned = view.owned(self._config.name)
-        for lane in self._lanes:
-            if view.version >= lane.epoch:
-                lane.epoch = view.version
-                lane.engine.own(owned)
-        self._announce()
+        peers.start()
+        self._loop.call_soon(host.start)
 
     def _announce(self) -> None:
         if self._ready or self._draining:  # views go on while the worker drains: it must not be ready again
@@ -204,7 +213,7 @@ class Worker:
         self._loop.stop()
 
     def _drain(self) -> None:
-        """Takes no new work, finishes what is in flight, and stops; a second signal stops at once."""
+        """Serves on until the balancer needs it no more, or all is answered; a second signal stops at once."""
         if not self._ready or self._draining:
             self._loop.stop()
             return
@@ -214,7 +223,7 @@ class Worker:
         self._loop.call_later(self._config.drain_s, self._loop.stop)
         if self._server is not None:
             self._server.stop(self._config.drain_s)
-        if self._link is not None:
-            self._link.leave(self._loop.stop)
+        if self._host is not None:
+            self._host.leave()
         elif self._server is not None:
             self._loop.call_later(min(0.2, self._config.drain_s), self._loop.stop)

@@ -33,10 +33,23 @@ def worker(
         str | None, typer.Option(help="Own public address, host:port; port 0 is any. Alone it owns every key.")
     ] = None,
     name: Annotated[str, typer.Option(help="Stable across restarts: it decides which keys are its own.")] = "worker-0",
+    peer_listen: Annotated[
+        str, typer.Option(help="Address where other workers reach it, host:port; port 0 is any.")
+    ] = "127.0.0.1:0",
+    peer_advertise: Annotated[
+        str, typer.Option(help="Address that other workers are told; by default the one that is bound.")
+    ] = "",
+    host_label: Annotated[
+        str, typer.Option(help="Host it runs on: copies are kept on different ones. By default the system's name.")
+    ] = "",
+    zone: Annotated[str, typer.Option(help="Zone of the host; copies are kept in different ones.")] = "",
     weight: Annotated[int, typer.Option(help="Relative share of the keys.", min=1, max=128)] = 1,
     cpu: Annotated[int | None, typer.Option(help="Core to run on.", min=0)] = None,
     partitions: PartitionsOption = 1021,
     keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
+    drain_time: Annotated[
+        float, typer.Option(help="Seconds that SIGTERM waits until its partitions have moved elsewhere.", min=0)
+    ] = 30.0,
     prometheus_port: PrometheusPortOption = None,
     transport: TransportOption = "auto",
 ) -> None:
@@ -58,10 +71,15 @@ def worker(
             join=join,
             listen=listen,
             name=name,
+            peer_listen=peer_listen,
+            peer_advertise=peer_advertise,
+            host_label=host_label,
+            zone=zone,
             weight=weight,
             cpu=cpu,
             partitions=partitions,
             keys_max=keys_max,
+            drain_s=drain_time,
             prometheus_port=prometheus_port,
             transport=transport,
         )

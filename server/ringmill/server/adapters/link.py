@@ -1,107 +1,105 @@
-"""The worker's link to the balancer: registers, answers parts, beats.
-
-The worker dials. The open stream is its registration, and its break is the first sign of death, to either side.
-"""
+"""The worker's link to the balancer. The worker dials; the open stream is its registration."""
 
 import logging
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.frame import PartEntry, PartsReader, failed_result, result_prefix
-from ringmill.core.memory import Bytes
-from ringmill.core.view import View, view_from_proto
-from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, Registration
-from ringmill.server.lane import Clock, Lane
+from ringmill.server.adapters.outgoing import Outgoing
 from ringmill.transport.api import Channel, Loop, Status, Stream
 
 JOIN = "/ringmill.internal.v1.LinkService/Join"
 _FATAL = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.ALREADY_EXISTS, Code.PERMISSION_DENIED})
-
-_DEFECT = RingmillError(Code.INTERNAL, "the worker failed on this batch; its log has the reason")
+_PATIENCE_S = 0.5
+"""How long a leaving worker looks for a balancer that is gone."""
 
 logger = logging.getLogger("ringmill.worker")
 
 
 class Link:
-    """Keeps the worker joined: dials, registers, answers, and dials again after a break."""
+    """Keeps the worker joined: dials, and dials again after a break."""
 
     def __init__(
         self,
         loop: Loop,
         channel: Channel,
-        registration: Registration,
-        lanes: Sequence[Lane],
-        clock: Clock,
         *,
         reconnect_s: float,
-        on_view: Callable[[View], None],
+        up: Callable[[], None],
+        heard: Callable[[bytes], None],
+        down: Callable[[], None],
+        on_let_go: Callable[[], None],
         on_fatal: Callable[[RingmillError], None],
     ) -> None:
+        """up, heard, down: hear of each stream, its messages, and its end.
+
+        on_let_go: the balancer needs the worker no more, or is gone while the worker wants to leave. on_fatal: the
+        balancer refuses this worker for good.
+        """
         self._loop = loop
         self._channel = channel
-        self._registration = registration
-        self._lanes = lanes
-        self._clock = clock
         self._reconnect_s = reconnect_s
-        self._on_view = on_view
+        self._up = up
+        self._heard = heard
+        self._down = down
+        self._on_let_go = on_let_go
         self._on_fatal = on_fatal
-        self._reader = PartsReader()
         self._stream: Stream | None = None
-        self._results: list[bytes] = []
-        self._heartbeat_s = 0.1
-        self._beating = False
-        self._leaving: Callable[[], None] | None = None
+        self._outgoing: Outgoing | None = None
+        self._answered = False
+        """Whether the balancer has said anything on this stream: only then there is one."""
+        self._leaving = False
+        self._over = False
         self._told = ""
         """The last break that was logged, so that an absent balancer is one line and not three a second."""
 
     def dial(self) -> None:
-        """Opens the stream and registers."""
-        self._results.clear()
-        self._stream = stream = self._channel.open(JOIN, self)
-        stream.send(JoinRequest(registration=self._registration, heartbeat=self._heartbeat()).SerializeToString())
-        if not self._beating:
-            self._beating = True
-            self._loop.call_later(self._heartbeat_s, self._beat)
-
-    def leave(self, gone: Callable[[], None]) -> None:
-        """Asks for no more parts; calls gone() once the balancer has let the worker go."""
-        self._leaving = gone
-        if self._stream is None:
-            gone()
+        """Opens the stream."""
+        if self._over:
             return
-        self._stream.send(JoinRequest(draining=True).SerializeToString())
+        self._answered = False
+        self._stream = stream = self._channel.open(JOIN, self)
+        self._outgoing = Outgoing(stream)
+        self._up()
+
+    def leave(self) -> None:
+        """The worker waits to be let go; not for long if there is no balancer that could."""
+        self._leaving = True
+        self._loop.call_later(_PATIENCE_S, self._look)
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        """Appends fields of a message; without a stream they are dropped."""
+        if self._outgoing is not None:
+            self._outgoing.add(chunk)
+
+    def flush(self) -> None:
+        """Sends what waits, if it may."""
+        if self._outgoing is not None:
+            self._outgoing.flush()
 
     def on_message(self, message: bytes) -> None:
-        """Answers every part of a frame, and obeys the newest view before."""
-        arrived_ns = self._clock()
-        buffer = np.frombuffer(message, np.uint8)
+        """Hands on what came."""
         self._told = ""
-        entries, rest = self._reader.read(buffer)
-        if rest:
-            self._obey(JoinResponse.FromString(rest))
-        for entry in entries:
-            self._answer(buffer, entry, arrived_ns)
-        self.on_drain()
+        self._answered = True
+        if not self._over:
+            self._heard(message)
 
     def on_drain(self) -> None:
-        """Sends all answers that have accumulated as one frame, as soon as the last write is done."""
-        stream = self._stream
-        if self._results and stream is not None and not stream.writing:
-            frame = b"".join(self._results)
-            self._results.clear()
-            stream.send(frame)
+        """Sends what has gathered."""
+        self.flush()
 
     def on_half_close(self) -> None:
         """Never happens on the calling side."""
 
     def on_close(self, status: Status) -> None:
-        """Dials again, unless the worker is leaving or was told that it cannot join."""
-        self._stream = None
-        if self._leaving is not None:
-            self._leaving()
+        """Dials again, unless the worker was let go or refused."""
+        self._stream = self._outgoing = None
+        if self._over:
+            return
+        self._down()
+        if status.code == Code.OK:
+            self._end()
         elif status.code in _FATAL:
+            self._over = True
             self._on_fatal(RingmillError(status.code, f"the balancer refused this worker: {status.details}"))
         else:
             why = f"{status.code.name}: {status.details}"
@@ -111,42 +109,17 @@ class Link:
             self._loop.call_later(self._reconnect_s, self._dial_again)
 
     def _dial_again(self) -> None:
-        if self._leaving is None and self._stream is None:
+        if self._stream is None:
             self.dial()
 
-    def _obey(self, response: JoinResponse) -> None:
-        if response.heartbeat_ms:
-            self._heartbeat_s = response.heartbeat_ms / 1000
-        if response.HasField("view"):
-            self._registration.view_version = response.view.version
-            self._on_view(view_from_proto(response.view))
-
-    def _answer(self, buffer: Bytes, entry: PartEntry, arrived_ns: int) -> None:
-        part, pipeline, start, stop = entry[:4]
-        try:
-            if pipeline >= len(self._lanes):
-                raise RingmillError(
-                    Code.INTERNAL, f"part for pipeline {pipeline}, but only {len(self._lanes)} are served"
-                )
-            response = self._lanes[pipeline].handle(buffer, start, stop, arrived_ns)
-        except RingmillError as error:
-            self._results.append(failed_result(part, error))
-        except Exception:  # a defect of ours: it must end this batch's stream, and not the link of all others
-            logger.exception("a part failed")
-            self._results.append(failed_result(part, _DEFECT))
+    def _look(self) -> None:
+        if self._over:
+            return
+        if self._answered and self._stream is not None:
+            self._loop.call_later(_PATIENCE_S, self._look)
         else:
-            self._results += (result_prefix(part, len(response)), response)
-        if self._stream is not None and not self._stream.writing:
-            self.on_drain()
+            self._end()
 
-    def _beat(self) -> None:
-        if self._stream is not None:
-            self._stream.send(JoinRequest(heartbeat=self._heartbeat()).SerializeToString())
-        self._loop.call_later(self._heartbeat_s, self._beat)
-
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
-            keys=sum(lane.engine.table.count for lane in self._lanes),
-            state_bytes=sum(lane.engine.table.state_bytes for lane in self._lanes),
-            events=sum(lane.counts.events for lane in self._lanes),
-        )
+    def _end(self) -> None:
+        self._over = True
+        self._on_let_go()

@@ -24,7 +24,9 @@ _NOT_YET = ("Query", "ListKeys", "Subscribe", "Locate")
 class ProcessingService:
     """Serves lanes to callers."""
 
-    def __init__(self, lanes: Sequence[Lane], limits: StreamLimits, clock: Clock) -> None:
+    def __init__(self, lanes: Sequence[Lane], limits: StreamLimits, clock: Clock, joined: bool = False) -> None:
+        """joined: the worker is one of a cluster, and what it were handed here would bypass its copies."""
+        self._joined = joined
         self._lanes = lanes
         self._limits = limits
         self._clock = clock
@@ -41,7 +43,14 @@ class ProcessingService:
         return routes | {f"/{SERVICE}/{method}": unary(partial(_unserved, method)) for method in _NOT_YET}
 
     def _accept(self, stream: Stream) -> "_ProcessStream":
+        self._check()
         return _ProcessStream(self, stream)
+
+    def _check(self) -> None:
+        if self._joined:
+            raise RingmillError(
+                Code.FAILED_PRECONDITION, "this worker is one of a cluster: send to the cluster's balancer"
+            )
 
     def handle(self, message: bytes, agreement: Agreement, traceparent: str = "") -> bytes:
         """Answers one message of a stream. Raises RingmillError with what must end it."""
@@ -61,6 +70,7 @@ class ProcessingService:
         return response + agreement.first_response_fields()
 
     def _accept_batch(self, stream: Stream) -> StreamHandler:
+        self._check()
         return unary(partial(self._process_batch, stream.metadata))(stream)
 
     def _process_batch(self, metadata: Metadata, message: bytes) -> bytes:

@@ -40,7 +40,7 @@ class Copying:
     def apply(self, buffer: Bytes, part: PartEntry, source: int) -> Applied:
         """Applies a part that the peer of this number admitted.
 
-        Raises RingmillError INTERNAL for a record that no primary would send, UnfitError where applying failed half-way.
+        Raises RingmillError INTERNAL for a record that no primary would send, UnfitError if applying failed half-way.
         """
         if part.pipeline >= len(self._lanes):
             raise RingmillError(Code.INTERNAL, f"a record for pipeline {part.pipeline}, which is not served")
