@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -515,7 +516,7 @@ def test_an_heir_takes_over_what_was_sealed_for_it() -> None:
         world.step()
     handed = [
         (before, after, partition)
-        for before, after in zip(world.views, world.views[1:], strict=False)
+        for before, after in pairwise(world.views)
         for partition in range(31)
         if before.heirs[partition] != NOBODY and after.epochs[partition] != before.epochs[partition]
     ]

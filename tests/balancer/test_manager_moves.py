@@ -1,0 +1,192 @@
+"""What operators ask for: dry runs, progress, and that it is done in the end, also by the manager after this one."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ringmill.balancer.moves import Move
+from ringmill.core.errors import Code, RingmillError
+from ringmill.core.maglev import NOBODY
+from tests.balancer.manager_world import World, small
+
+
+def world(workers: int = 3, **rules: object) -> World:
+    made = World(small(expected_workers=workers, **rules)).form(workers)
+    made.supervised = True
+    return made.run(200)
+
+
+def finish(made: World, move: Move, limit_ms: int = 120_000) -> list[Move]:
+    """Runs until the move is done; returns all that was told meanwhile."""
+    told = [move]
+    until = made.now + limit_ms
+    while not told[-1].done:
+        assert made.now < until, told[-1]
+        made.run(20)
+        told.append(made.manager.move(move.number))
+    return told
+
+
+def names(made: World) -> list[str]:
+    return [member.name for member in made.manager.view.members]
+
+
+def changed_hands(made: World, since: int) -> int:
+    """Partitions that got another primary, counted each time, by views from this place on."""
+    views = made.views[since - 1 :]
+    return sum(int((after.epochs != before.epochs).sum()) for before, after in pairwise(views))
+
+
+def copies_made(made: World, since: int) -> int:
+    """Learners that became copies."""
+    made_copies = 0
+    for before, after in pairwise(made.views[since - 1 :]):
+        for partition in np.flatnonzero(before.learners != NOBODY):
+            learner = before.members[before.learners[partition]].name
+            copies = {int(after.table[partition]), *(int(place) for place in after.replicas[partition])}
+            made_copies += after.index(learner) in copies
+    return made_copies
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_scaling_up_moves_what_the_dry_run_said(replicas: int) -> None:
+    made = world(replicas=replicas, on_total_loss="refuse")
+    dry = made.manager.scale(5, True, made.now)
+    assert (dry.number, dry.done) == (0, True)
+    assert dry.text == "worker-3 joins, worker-4 joins"
+    version, since = made.manager.view.version, len(made.views)
+    assert made.manager.view.version == version
+    assert made.wanted == ()
+    told = finish(made, made.manager.scale(5, False, made.now))
+    assert made.wanted == tuple(f"worker-{n}" for n in range(5))
+    assert names(made) == [f"worker-{n}" for n in range(5)]
+    made.settle()
+    assert abs(changed_hands(made, since) - dry.total) <= 2
+    assert abs(copies_made(made, since) - dry.copies) <= 3
+    assert told[-1].moved == told[-1].total >= dry.total
+    assert told[-1].copied == told[-1].copies
+    assert [move.moved for move in told] == sorted(move.moved for move in told)
+    assert made.restarted == []
+
+
+def test_scaling_down_empties_the_last_ones() -> None:
+    made = world(4, replicas=1, on_total_loss="refuse")
+    dry = made.manager.scale(2, True, made.now)
+    held = sum(made.manager.view.counts()[2:])
+    assert held <= dry.total <= 31
+    assert dry.text == "worker-2 leaves, worker-3 leaves"
+    finish(made, made.manager.scale(2, False, made.now))
+    assert names(made) == ["worker-0", "worker-1"]
+    assert made.workers["worker-3"].exited
+    assert made.wanted == ("worker-0", "worker-1")
+    assert made.restarted == []
+    assert (made.manager.view.routes != NOBODY).all()
+
+
+def test_names_are_in_the_order_of_their_numbers() -> None:
+    made = World(small(expected_workers=11)).form(11)
+    assert made.manager.scale(10, True, made.now).text == "worker-10 leaves"
+
+
+def test_one_worker_is_drained() -> None:
+    made = world(on_total_loss="refuse", replicas=1)
+    made.slow = True
+    told = finish(made, made.manager.drain_worker("worker-1", False, made.now))
+    assert names(made) == ["worker-0", "worker-2"]
+    assert told[0].text == "worker-1 leaves"
+    assert told[-1].pause_ms > 0
+    assert made.restarted == []
+
+
+def test_all_are_restarted_one_after_the_other() -> None:
+    made = world(on_total_loss="refuse", replicas=1)
+    before = {member.name: member.incarnation for member in made.manager.view.members}
+    told = finish(made, made.manager.restart_all(False, made.now))
+    after = {member.name: member.incarnation for member in made.manager.view.members}
+    assert before.keys() == after.keys()
+    assert all(after[name] != incarnation for name, incarnation in before.items())
+    assert made.restarted == [], "nothing was lost on the way"
+    for view in made.views:
+        assert len(view.members) >= 2
+        assert sum(member.draining for member in view.members) <= 1
+        assert (view.table != NOBODY).all()
+    texts = [move.text for move in told]
+    for name in before:
+        assert f"restarting {name}: its partitions go elsewhere" in texts
+
+
+def test_the_next_manager_goes_on_with_it() -> None:
+    made = world(on_total_loss="refuse", replicas=1)
+    before = {member.incarnation for member in made.manager.view.members}
+    made.manager.restart_all(False, made.now)
+    for _ in range(60):
+        made.run(300)
+        made.restart_manager()
+    made.settle()
+    assert not before & {member.incarnation for member in made.manager.view.members}
+    assert made.restarted == []
+
+
+def test_a_later_request_takes_over() -> None:
+    made = world()
+    first = made.manager.scale(5, False, made.now)
+    second = made.manager.scale(3, False, made.now)
+    told = made.manager.move(first.number)
+    assert told.done
+    assert told.error is not None
+    assert told.error.code == Code.ABORTED
+    finish(made, second)
+    assert names(made) == ["worker-0", "worker-1", "worker-2"]
+
+
+def test_a_dead_worker_without_copies_is_only_forgotten() -> None:
+    made = world(replicas=2)
+    made.kill("worker-1")
+    made.settle()
+    assert len(names(made)) == 3
+    finish(made, made.manager.drain_worker("worker-1", False, made.now))
+    assert names(made) == ["worker-0", "worker-2"]
+
+
+def test_a_dead_worker_with_the_last_copies_is_not_given_up_lightly() -> None:
+    made = world(replicas=1, on_total_loss="refuse")
+    made.kill("worker-1")
+    made.run(1000)
+    for ask in (lambda: made.manager.drain_worker("worker-1", False, 0), lambda: made.manager.scale(1, False, 0)):
+        with pytest.raises(RingmillError, match=re.escape("last copy of")) as refused:
+            ask()
+        assert refused.value.code == Code.FAILED_PRECONDITION
+    made.rules = replace(made.rules, on_total_loss="restart-empty")
+    made.restart_manager()
+    made.run(6000)
+    finish(made, made.manager.drain_worker("worker-1", False, made.now))
+    assert names(made) == ["worker-0", "worker-2"]
+    made.settle()
+    assert made.restarted
+    assert (made.manager.view.routes != NOBODY).all()
+
+
+def test_what_cannot_be_asked_for() -> None:
+    made = world()
+    manager = made.manager
+    for ask, code, why in (
+        (lambda: manager.scale(0, False, 0), Code.INVALID_ARGUMENT, "1 to 30"),
+        (lambda: manager.scale(31, True, 0), Code.INVALID_ARGUMENT, "1 to 30"),
+        (lambda: manager.drain_worker("w9", False, 0), Code.NOT_FOUND, "no worker 'w9'; there are worker-0, worker-1"),
+        (lambda: manager.move(7), Code.NOT_FOUND, "no request 7"),
+    ):
+        with pytest.raises(RingmillError, match=why) as refused:
+            ask()
+        assert refused.value.code == code
+    lone = world(1, replicas=1)
+    for ask in (lambda: lone.manager.drain_worker("worker-0", True, 0), lambda: lone.manager.restart_all(True, 0)):
+        with pytest.raises(RingmillError) as refused:
+            ask()
+        assert refused.value.code == Code.FAILED_PRECONDITION
+    forming = World(small())
+    with pytest.raises(RingmillError, match="not formed") as refused:
+        forming.manager.scale(2, False, 0)
+    assert refused.value.code == Code.UNAVAILABLE
