@@ -13,7 +13,7 @@ from ringmill.server.adapters.peers import REPLICATE
 from ringmill.server.node.identity import Identity, Rules
 from ringmill.server.node.node import Node
 from ringmill.transport.api import Status
-from tests.server.cluster import PARTITIONS, PIPELINE, Producer, make_lane, values
+from tests.server.cluster import PARTITIONS, PIPELINE, Cluster, Producer, make_lane, values
 
 
 class Wire:
@@ -111,7 +111,6 @@ class Run:
         self.link.handler.on_message(message)
 
     def view(self, version: int = 1, replica: str = "") -> None:
-        from tests.server.cluster import Cluster
 
         cluster = Cluster(["a", "b"])
         self.hear(
