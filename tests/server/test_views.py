@@ -79,6 +79,9 @@ def test_a_deposed_primary_can_commit_nothing_and_forgets_what_it_lost(cluster: 
         assert (result.again, result.version) == (True, 2)
     assert cluster.nodes["a"].ledger.index[0] == 0
     assert cluster.nodes["a"].lanes[0].engine.table.keys(0) == []
+    cluster.unreachable.clear()
+    cluster.connect("b", "a")
+    cluster.publish(cluster.view(3, ["b"] * 5 + ["a"] * 8, {9: ["b"]}, epochs=[2] * 5 + [1] * 8), "b")
     cluster.to("b", producer.part(1, keys_of(0), sequence=2))
     assert values(cluster.result("b", 1)) == [[2.0]]
 
