@@ -221,6 +221,7 @@ class World:
         """What a worker has applied and not yet answered."""
         self.restarted: set[int] = set()
         """Partitions that have lost everything."""
+        self.dead: set[int] = set()
         self._views: list[View | None] = [None] * workers
         """View that comes after the frame on each link."""
         self._last_link = 99
@@ -234,8 +235,9 @@ class World:
 
     def publish(self, catalogue: dict[str, Served] | None = None, dead: int | None = None) -> None:
         """Publishes the view as it is now. Workers hear of it behind what is on its way to them."""
-        alive = [link is not None and place != dead for place, link in enumerate(self.links)]
-        members = tuple(replace(member, alive=lives) for member, lives in zip(self.members, alive, strict=True))
+        members = tuple(
+            replace(member, alive=place not in (dead, *self.dead)) for place, member in enumerate(self.members)
+        )
         self.members = members
         self.view = View(
             self.view.version + 1,
@@ -247,10 +249,10 @@ class World:
             heirs=self.heirs.copy(),
         )
         for place, link in enumerate(self.links):
-            if link not in self.frames:
-                self.workers[place].view = self.view
-            else:
+            if link in self.frames:
                 self._views[place] = self.view
+            elif link is not None:
+                self.workers[place].view = self.view
         self.router.publish(self.view, self.links, CATALOGUE if catalogue is None else catalogue, self.now_ns)
         self.perform()
 
@@ -275,11 +277,14 @@ class World:
     def dial(self, worker: int) -> None:
         """A worker that was cut off dials again."""
         self.links[worker] = self._new_link()
+        self.workers[worker].view = self.view
         self.republish()
 
     def lose(self, worker: int) -> None:
         """A worker dies. Who has a copy takes over."""
-        self.cut(worker)
+        if self.links[worker] is not None:
+            self.cut(worker)
+        self.dead.add(worker)
         self.fail_over(worker)
         self.publish()
 
@@ -292,16 +297,19 @@ class World:
                 self.table[p] = self.replicas[p, 0]
                 self.replicas[p, 0] = NOBODY
                 self.epochs[p] = self.view.version + 1
-            if worker in (int(self.table[p]), int(self.heirs[p])):
+                self.heirs[p] = NOBODY
+            if int(self.heirs[p]) == worker:
                 self.heirs[p] = NOBODY
 
     def rejoin(self, worker: int) -> None:
         """The same process comes back, which was only thought dead."""
+        self.dead.discard(worker)
         self.links[worker] = self._new_link()
         self.publish()
 
     def restart(self, worker: int) -> None:
         """Another process of the name comes; what nobody else has begins anew."""
+        self.dead.discard(worker)
         self.members = tuple(
             replace(member, incarnation=member.incarnation + (place == worker))
             for place, member in enumerate(self.members)

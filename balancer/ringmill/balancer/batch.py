@@ -78,6 +78,8 @@ class Part:
     deadline_ns: int
     """Not to be begun later than this; 0: no deadline."""
     flags: int
+    resent: bool = False
+    """Whether an older stream of its producer may have handed over the same."""
     previous: bytes = b""
     """What its stream handed over before it, for each partition touched. Empty: it was never handed over itself."""
     answered: bool = False
@@ -98,9 +100,14 @@ class Part:
 
     @property
     def handed(self) -> bool:
-        """Whether a worker may have applied it."""
+        """Whether its stream has handed it over."""
         return bool(self.previous)
+
+    @property
+    def refusable(self) -> bool:
+        """Whether no worker can have applied it, so that its events may be refused."""
+        return not self.previous and not self.resent
 
     def late(self, now_ns: int) -> bool:
         """Whether its time has run out before it was handed over, so that it can be refused."""
-        return bool(self.deadline_ns) and now_ns > self.deadline_ns and not self.previous
+        return bool(self.deadline_ns) and now_ns > self.deadline_ns and self.refusable

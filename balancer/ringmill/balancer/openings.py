@@ -11,6 +11,8 @@ from ringmill.balancer.sessions import Producer
 from ringmill.core.errors import Code, RingmillError
 from ringmill.internal.v1.link_pb2 import JoinResponse, Open
 
+SEQUENCE_MAX = (1 << 64) - 1
+
 Answer = tuple[int, int, int, int]
 """A worker's Opened: id, gRPC status code, session, and the highest sequence applied there."""
 
@@ -119,4 +121,8 @@ class Openings:
     def _done(self, opening: Opening) -> bool:
         if opening.done:
             del self._openings[opening.stream]
+            producer = opening.producer
+            producer.doubtful_through = max(producer.doubtful_through, producer.last_sequence)
+            if opening.asked and not producer.remembered and self._routing.unserved:
+                producer.doubtful_through = SEQUENCE_MAX  # whoever knows how far it came may still be back
         return opening.done

@@ -88,7 +88,7 @@ class Outbox:
                 if now_ns <= part.deadline_ns:
                     if now_ns - batch.arrived_ns >= MILLISECOND_NS:  # the worker counts from its own arrival
                         request += remaining(part.deadline_ns - now_ns)
-                elif not part.previous:
+                elif part.refusable:
                     late.append(part)
                     continue
                 else:

@@ -280,7 +280,9 @@ class Router:
         if not scanned.count:
             batch.response = empty(batch.sequence, routing.view.version)
             return
-        split = self._splitter.split(message, scanned, routing.routes, len(routing.members))
+        resent = stream.producer is not None and number <= stream.producer.doubtful_through
+        routes = routing.waiting_routes() if resent else routing.routes
+        split = self._splitter.split(message, scanned, routes, len(routing.members))
         batch.refused = split.refused
         batch.waiting = len(split.parts)
         if batch.waiting != 1 or split.refused:
@@ -297,7 +299,17 @@ class Router:
             if suffix:
                 request += suffix
             part = Part(
-                batch, stream.id, identity, owner, served.index, request, len(request), touched, deadline_ns, flags
+                batch,
+                stream.id,
+                identity,
+                owner,
+                served.index,
+                request,
+                len(request),
+                touched,
+                deadline_ns,
+                flags,
+                resent,
             )
             batch.parts.append(part)
             outbox = routing.give(part, owner, now_ns)
@@ -408,7 +420,7 @@ class Router:
         for part in waiting:
             if not part.wanted:  # its stream has ended with another part
                 continue
-            if part.parked_ns <= since_ns and part.handed:
+            if part.parked_ns <= since_ns and not part.refusable:
                 self._streams.fail(part, Code.UNAVAILABLE, _IN_DOUBT, now_ns)
             elif part.parked_ns <= since_ns:
                 self._streams.refuse([part], UNAVAILABLE, Reason.UNAVAILABLE, now_ns)

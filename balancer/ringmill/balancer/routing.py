@@ -80,6 +80,15 @@ class Routing:
     def _moved(self, part: Part, place: int) -> bool:
         return bool((self.view.table[part.touched] != place).any())
 
+    def waiting_routes(self) -> Table:
+        """The routes of what may not be refused: it is held where nobody serves it."""
+        return np.where(self.routes == NOBODY, HELD, self.routes)
+
+    @property
+    def unserved(self) -> bool:
+        """Whether there are partitions without a worker."""
+        return bool((self.routes == NOBODY).any())
+
     def primaries(self) -> list[Outbox | None]:
         """The links of all workers that live and are primary of something; None for one whose link is missing."""
         owners = np.unique(self.view.table[self.view.table != NOBODY]).tolist()
@@ -132,7 +141,7 @@ class Routing:
             for piece, owner in self._pieces(part):
                 if owner >= 0:
                     self._outbox(owner).put(piece)
-                elif owner == HELD or piece.handed:
+                elif owner == HELD or not piece.refusable:
                     self.park(piece, now_ns)
                 else:
                     nobody.append(piece)
@@ -197,6 +206,7 @@ class Routing:
                 touched,
                 part.deadline_ns,
                 part.flags,
+                part.resent,
                 before,
                 part.answered,
                 part.parked_ns,

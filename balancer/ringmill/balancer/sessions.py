@@ -69,6 +69,10 @@ class Producer:
     """Its open stream."""
     brief: bool
     """Whether its session was opened by a call of one request, so that the next call may share it."""
+    doubtful_through: int
+    """Up to this sequence its older streams may have handed over batches."""
+    remembered: bool
+    """Whether all its older streams were ours, so that nothing else was handed over."""
     last_sequence: int = 0
     """Highest sequence applied when its stream was opened."""
     idle_ns: int = 0
@@ -130,7 +134,10 @@ class Sessions:
             self._idle.pop(number, None)
         fence = self._next_fence()
         identity = self._new(number, fence).serve(pipeline)
-        producer = Producer(number, session or fence, identity, stream, brief and not session)
+        through = max(older.doubtful_through, older.identity.number) if older is not None else 0
+        producer = Producer(
+            number, session or fence, identity, stream, brief and not session, through, older is not None
+        )
         self._producers[number] = producer
         return producer
 
