@@ -65,18 +65,20 @@ class Node:
         """Names of the workers that it last said it wants."""
         self.is_doomed = False
         """Whether we have killed it ourselves."""
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ringmill.cli.main", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=os.environ | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
-                process_group=0,
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ringmill.cli.main", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
+            process_group=0,
+        )
+        self._log = log
         self.pid = self._process.pid
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._ears = [threading.Thread(target=ear, daemon=True) for ear in (self._listen, self._write_log)]
+        for ear in self._ears:
+            ear.start()
 
     def exit_status(self) -> int | None:
         """None while it runs."""
@@ -101,6 +103,19 @@ class Node:
             for line in output:
                 with contextlib.suppress(ValueError):
                     self._hear(json.loads(line))
+
+    def _write_log(self) -> None:
+        """Keeps what it logs, each line with the time on the clock of the trials."""
+        assert self._process.stderr is not None
+        with self._process.stderr as errors, self._log.open("a", buffering=1) as log:
+            for line in errors:
+                log.write(f"{time.monotonic():.4f} {line}")
+
+    def last_words(self) -> str:
+        """The end of its log, once it has ended."""
+        for ear in self._ears:
+            ear.join(1)
+        return " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])[-500:]
 
     def _hear(self, report: dict[str, Any]) -> None:
         event = report.get("event")
@@ -235,16 +250,16 @@ class ChaosCluster:
         serving = {worker.name for worker in found.workers if worker.state == "serving" and not worker.learning}
         return serving == set(self.workers) and len(found.workers) == len(serving)
 
-    def wait_whole(self, timeout_s: float = START_S) -> float:
+    def wait_whole(self, after: int = -1, timeout_s: float = START_S) -> float:
         """Waits until the cluster is whole and its view stays as it is; gives the seconds that it took.
 
-        Raises ProcessFailedError, with what is missing.
+        after: the view has to be a newer one than this. Raises ProcessFailedError, with what is missing.
         """
         began_s = time.monotonic()
         steady: tuple[int, float] | None = None
         while time.monotonic() - began_s < timeout_s:
             epoch = self.epoch() if self.is_whole() else None
-            if epoch is None:
+            if epoch is None or epoch <= after:
                 steady = None
             elif steady is None or steady[0] != epoch:
                 steady = (epoch, time.monotonic())
@@ -264,7 +279,7 @@ class ChaosCluster:
         while not (found := done()):
             dead = [node for node in list(self._nodes.values()) if node.exit_status() and not node.is_doomed]
             if not self._guard.is_alive() and dead:
-                raise ProcessFailedError(f"{dead[0].name} ended with {dead[0].exit_status()}: {self._log(dead[0])}")
+                raise ProcessFailedError(f"{dead[0].name} ended with {dead[0].exit_status()}: {dead[0].last_words()}")
             if time.monotonic() > deadline_s:
                 raise ProcessFailedError(f"{what} after {timeout_s:.0f} s")
             time.sleep(_POLL_S)
@@ -288,7 +303,7 @@ class ChaosCluster:
         if node is not None and status is None:
             return
         if node is not None and status and not node.is_doomed:
-            self.crashes.append(f"{name} ended with {status}: {self._log(node)}")
+            self.crashes.append(f"{name} ended with {status}: {node.last_words()}")
         if name in self._wanted or name == BALANCER:
             self.starts += 1
             self._spawn(name)
@@ -308,10 +323,6 @@ class ChaosCluster:
     def _worker_arguments(self, name: str) -> list[str]:
         arguments = ["worker", str(self.shape.app), "--join", self.link, "--name", name]
         return [*arguments, *self.shape.worker_flags.get(name, ())]
-
-    def _log(self, node: Node) -> str:
-        lines = (self._folder / f"{node.name}.log").read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-3:])[-500:]
 
     def _told(self) -> str:
         found = self.list_workers()

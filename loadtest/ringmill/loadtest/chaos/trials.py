@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from ringmill.loadtest.chaos.cluster import BALANCER
+from ringmill.loadtest.chaos.cluster import BALANCER, START_S
 from ringmill.loadtest.chaos.gaps import gap_ms, pause_ms, worst
 from ringmill.loadtest.chaos.records import Records
 from ringmill.loadtest.chaos.run import Run
@@ -91,7 +91,7 @@ class Trials:
     def _sudden(self, kind: str, victims: Sequence[str], number: int) -> Trial:
         primaries = self._run.primaries()
         self._calm()
-        epoch = self._cluster.epoch()
+        epoch = self._cluster.epoch() or 0
         at_ns = self._run.now_ns()
         pids = [self._cluster.pid(victim) for victim in victims]
         for victim in victims:
@@ -100,7 +100,9 @@ class Trials:
             time.sleep(self._random.uniform(*FROZEN_S))
             for pid in pids:
                 _thaw(pid)
-        whole_s = self._cluster.wait_whole()
+        if BALANCER in victims:
+            self._await_balancer(pids[0] if number == signal.SIGKILL else 0)
+        whole_s = self._cluster.wait_whole(after=-1 if BALANCER in victims else epoch)
         rows = self._run.served_again(at_ns)
         theirs = [key for key in self._run.probe_keys if primaries[key] in victims or BALANCER in victims]
         others = [key for key in self._run.probe_keys if key not in theirs]
@@ -109,9 +111,17 @@ class Trials:
             "victims": list(victims),
             "gap_ms": worst([gap_ms(rows, key, at_ns) for key in theirs]),
             "others_ms": worst([gap_ms(rows, key, at_ns) for key in others]),
-            "views": (self._cluster.epoch() or 0) - (epoch or 0),
+            "views": (self._cluster.epoch() or 0) - epoch,
             "whole_s": round(whole_s, 3),
         }
+
+    def _await_balancer(self, dead: int) -> None:
+        """Waits until another process than the dead one answers."""
+        self._cluster.until(
+            lambda: self._cluster.pid(BALANCER) != dead and self._cluster.epoch() is not None,
+            START_S,
+            "the balancer does not answer",
+        )
 
     def _scale(self) -> list[Trial]:
         """One worker more and one less; then one is drained, and its place filled again."""
