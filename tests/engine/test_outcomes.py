@@ -117,7 +117,7 @@ class Worker:
 
     def give(self, partition: int, other: "Worker") -> None:
         """Hands a partition over."""
-        data = self.ledger.export(partition, self.outcomes.export(partition))
+        data = self.ledger.export(partition, self.outcomes.export(partition, self.ledger.producers(partition)))
         other.outcomes.restore(partition, other.ledger.restore(partition, data))
         other.ledger.sources[partition] = OWN
         self.ledger.drop(partition)
@@ -292,6 +292,14 @@ def test_an_export_goes_on_from_the_floor_that_it_had() -> None:
     assert numbers(two.send(2, [(0, 1)])) == [-ALREADY_APPLIED]
     assert numbers(two.send(3, [(0, 1)])) == [5]
     assert numbers(one.send(3, [(1, 1)])) == [6]
+
+
+def test_what_is_forgotten_is_not_taken_for_never_applied_elsewhere() -> None:
+    one, two = Worker(), Worker(NOBODY)
+    one.send(1, [(0, 1)])
+    one.send(2, [(1, 1)], acknowledged=1)  # nothing is kept of partition 0 any more
+    one.give(0, two)
+    assert numbers(two.send(1, [(0, 1)])) == [-ALREADY_APPLIED]
 
 
 def exported() -> bytes:

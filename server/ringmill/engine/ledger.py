@@ -297,6 +297,12 @@ class Ledger:
             self._free.append(row)
             self.forgotten.append(producer)
 
+    def producers(self, partition: int) -> list[int]:
+        """The producers that are known in a partition."""
+        rows = np.flatnonzero(self._columns[: self._top, partition]["fence"])
+        known: list[int] = self.arrays.producers[rows].tolist()
+        return known
+
     def export(self, partition: int, recorded: bytes = b"") -> bytes:
         """The partition's history, counters and producers as bytes; equal for equal content.
 

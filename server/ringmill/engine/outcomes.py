@@ -7,7 +7,7 @@ it in the record. Records are dropped up to what the producer acknowledges, and 
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -94,7 +94,7 @@ class _Producer:
 
 
 class _Exported(NamedTuple):
-    """One record of an export."""
+    """One record of an export; sequence 0: only what is said of the producer."""
 
     producer: int
     floor: int
@@ -258,9 +258,14 @@ class Outcomes:
             record.kept = None
         return record.response
 
-    def export(self, partition: int) -> bytes:
-        """All that is kept of a partition, as bytes: for `Ledger.export`, which puts a digest around them."""
+    def export(self, partition: int, producers: Sequence[int] = ()) -> bytes:
+        """All that is kept of a partition, as bytes: for `Ledger.export`, which puts a digest around them.
+
+        producers: those that the ledger knows there. Of them the floor goes along even if no record does: whoever
+        restores this would take for never applied what is only forgotten.
+        """
         out = bytearray()
+        known = set(producers)
         for number in sorted(self._producers):
             producer = self._producers[number]
             told = bytearray()
@@ -270,8 +275,8 @@ class Outcomes:
                     if self._dropped[partition] < record.number and partition in record.partitions():
                         told += self._export_record(partition, sequence, record)
                         count += 1
-            if count:
-                floor = max(producer.floor, producer.floors.get(partition, 0))
+            floor = max(producer.floor, producer.floors.get(partition, 0))
+            if count or (floor and number in known):
                 out += _PRODUCER.pack(number, floor, count) + told
         return bytes(out)
 
@@ -297,6 +302,8 @@ class Outcomes:
             if producer is None:
                 producer = self._producers[each.producer] = _Producer()
             producer.floors[partition] = each.floor
+            if not each.sequence:
+                continue
             self._number += 1
             index = np.array([each.content], "<u8").tobytes() + np.full(1 + each.events, partition, "<u2").tobytes()
             head = _HEAD.pack(1, 0, each.events)
@@ -355,6 +362,7 @@ def _read_export(partition: int, data: bytes) -> Iterator[_Exported]:
         while position < len(data):
             producer, floor, count = _PRODUCER.unpack_from(data, position)
             position += _PRODUCER.size
+            yield _Exported(producer, floor, 0, 0, 0, 0, b"")
             for _ in range(count):
                 sequence, content, pipeline, events, length = _RECORD.unpack_from(data, position)
                 position += _RECORD.size

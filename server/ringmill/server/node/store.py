@@ -25,7 +25,7 @@ class Store:
 
     def export(self, partition: int) -> Snapshot:
         """The whole partition, for a copy that is to be made of it."""
-        recorded = self._outcomes.export(partition)
+        recorded = self._outcomes.export(partition, self._ledger.producers(partition))
         return Snapshot(
             partition=partition,
             index=int(self._ledger.index[partition]),
