@@ -183,7 +183,7 @@ class Model:
                 events = tuple(
                     (e.key, e.reason) if e.reason else (e.key, e.value) for e in batch.events if e.partition == p
                 )
-                self.history[p].append((batch.producer, batch.sequence, batch.flags, events))
+                self.history[p].append((batch.producer, batch.sequence, events))
         for event in batch.events:
             reason = event.reason
             if verdicts[event.partition] == KNOWN:
@@ -325,6 +325,23 @@ def test_a_copy_refuses_and_skips_each_partition_for_itself() -> None:
     assert copy.ledger.index.tolist() == [0, 0, 0, 0, 1]
     assert [row.received for row in copy.ledger.rows(range(PARTITIONS))] == [0, 0, 0, 0, 2]
     assert copy.take(Batch([Event(2)], 6, version=10), 2).status == DIVERGED  # not refused: so its check must fit
+
+
+@pytest.mark.parametrize("why", ["held", "refused"])
+def test_a_copy_that_leaves_out_a_partition_cannot_compare(why: str) -> None:
+    """The primary's check is of all partitions of the record."""
+    copy = Worker(ledger(source=2))
+    if why == "held":
+        copy.ledger.held[0] = 1
+    else:
+        copy.ledger.sources[0] = NOBODY
+    judged = copy.take(Batch([Event(0), Event(1)], 1, check=12345), 2)
+    assert (judged.status, judged.fresh) == (ADMIT, 1)
+
+
+def test_a_check_tells_partitions_apart() -> None:
+    checks = {Worker(ledger()).take(Batch([Event(p)], 1)).check for p in range(PARTITIONS)}
+    assert len(checks) == PARTITIONS
 
 
 @pytest.mark.parametrize("why", ["nobody", "copied", "held"])
@@ -472,6 +489,9 @@ def test_an_open_is_part_of_the_history() -> None:
     other.open(7, 0, 2)
     assert all(a != b for a, b in zip(other.digest.tolist(), one.digest.tolist(), strict=True))
     before, index = one.digest.tolist(), one.index.tolist()
+    one.open(7, 1, 2)  # heard before
+    one.open(0, 0, 0, floor=2, forget=[99])  # nobody is below it
+    assert (one.digest.tolist(), one.index.tolist()) == (before, index)
     one.open(0, 0, 0, forget=[7])
     assert one.index.tolist() == [number + 1 for number in index]
     assert all(a != b for a, b in zip(before, one.digest.tolist(), strict=True))
