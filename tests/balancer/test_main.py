@@ -1,187 +1,52 @@
 """A balancer process as clients and workers meet it: real gRPC, workers made of the official library."""
 
-import json
-import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from ringmill.core.hashing import partition_of
-from ringmill.core.view import View, view_from_proto
-from ringmill.internal.v1.link_pb2 import Heartbeat, JoinRequest, JoinResponse, PartResult, Registration
-from ringmill.internal.v1.link_pb2_grpc import LinkServiceStub
 from ringmill.v1.admin_pb2 import ListWorkersRequest
-from ringmill.v1.admin_pb2_grpc import AdminServiceStub
-from ringmill.v1.processing_pb2 import (
-    DescribePipelineRequest,
-    DescribePipelineResponse,
-    Event,
-    Outcome,
-    ProcessBatchRequest,
-    ProcessRequest,
-    ProcessResponse,
-    QueryRequest,
-)
-from ringmill.v1.processing_pb2_grpc import ProcessingServiceStub
+from ringmill.v1.processing_pb2 import DescribePipelineRequest, ProcessBatchRequest, QueryRequest
+from tests.balancer.process import Balancer, Talk, batch, times, until
+from tests.balancer.small_worker import DEADLINE_S
 
-START = """
-import sys
-from ringmill.balancer.config import BalancerConfig
-from ringmill.balancer.main import run
-sys.exit(run(BalancerConfig("127.0.0.1:0", "127.0.0.1:0", expected_workers=2, transport=sys.argv[1])))
-"""
-DEADLINE_S = 30.0
-
-
-class SmallWorker:
-    """Joins over grpcio's own synchronous stack, and answers each event with its time."""
-
-    def __init__(self, link: str, name: str, incarnation: int = 1, digest: str = "d") -> None:
-        self.name = name
-        self.view: View | None = None
-        self.seen = threading.Condition()
-        self.answering = threading.Event()
-        self.answering.set()
-        self.error: grpc.RpcError | None = None
-        self._say: queue.SimpleQueue[JoinRequest | None] = queue.SimpleQueue()
-        described = DescribePipelineResponse(version="1.2.3", digest=digest)
-        self._say.put(
-            JoinRequest(
-                registration=Registration(
-                    name=name, incarnation=incarnation, pipelines=[described], pipeline_names=["p"], events_max=[100]
-                ),
-                heartbeat=Heartbeat(keys=3),
-            )
-        )
-        self._channel = grpc.insecure_channel(link)
-        self.call = LinkServiceStub(self._channel).Join(iter(self._say.get, None))
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        try:
-            for frame in self.call:
-                self._hear(frame)
-        except grpc.RpcError as error:
-            self.error = error
-        with self.seen:
-            self.seen.notify_all()
-
-    def _hear(self, frame: JoinResponse) -> None:
-        if frame.HasField("view"):
-            with self.seen:
-                self.view = view_from_proto(frame.view)
-                self.seen.notify_all()
-        for part in frame.parts:
-            self.answering.wait(DEADLINE_S)
-            asked = ProcessRequest.FromString(part.request)
-            outcomes = [Outcome(values=[float(event.time_us)]) for event in asked.events]
-            response = ProcessResponse(sequence=asked.sequence, outcomes=outcomes)
-            self._say.put(JoinRequest(results=[PartResult(id=part.id, response=response.SerializeToString())]))
-
-    def until(self, version: int) -> "SmallWorker":
-        with self.seen:
-            assert self.seen.wait_for(lambda: self.view is not None and self.view.version >= version, DEADLINE_S)
-        return self
-
-    def drain(self) -> None:
-        self._say.put(JoinRequest(draining=True))
-        self._thread.join(DEADLINE_S)
-
-    def kill(self) -> None:
-        self.answering.set()
-        self.call.cancel()
-        self._say.put(None)
-        self._channel.close()
-
-
-class Balancer:
-    """A balancer process and what a test opened towards it."""
-
-    def __init__(self, transport: str) -> None:
-        self.process = subprocess.Popen([sys.executable, "-c", START, transport], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.ready = json.loads(self.process.stdout.readline())
-        self.channel = grpc.insecure_channel(self.ready["address"])
-        self.stub = ProcessingServiceStub(self.channel)
-        self.workers: list[SmallWorker] = []
-
-    def join(self, name: str, **others: Any) -> SmallWorker:
-        worker = SmallWorker(self.ready["link"], name, **others)
-        self.workers.append(worker)
-        return worker
-
-    def form(self) -> "Balancer":
-        for name in ("a", "b"):
-            self.join(name)
-        for worker in self.workers:
-            worker.until(1)
-        return self
-
-    def health(self) -> Any:
-        stub = health_pb2_grpc.HealthStub(self.channel)
-        return stub.Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S).status
-
-    def stop(self) -> int:
-        for worker in self.workers:
-            worker.kill()
-        self.channel.close()
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return self.process.wait(DEADLINE_S)
+Start = Callable[..., Balancer]
 
 
 @pytest.fixture
-def transport() -> str:
-    return "cq"
+def start() -> Iterator[Start]:
+    """Starts balancers; those that still run in the end must end well."""
+    made: list[Balancer] = []
 
+    def one(**options: Any) -> Balancer:
+        made.append(Balancer(**options))
+        return made[-1]
 
-@pytest.fixture
-def balancer(transport: str) -> Iterator[Balancer]:
-    made = Balancer(transport)
     try:
-        yield made
-        assert made.stop() == 0
+        yield one
+        for each in made:
+            if each.process.poll() is None:
+                assert each.stop() == 0, each.errors
     finally:
-        made.process.kill()
-        made.process.wait()
+        for each in made:
+            each.close()
 
 
-class Talk:
-    """A client's stream, one request at a time."""
-
-    def __init__(self, stub: ProcessingServiceStub) -> None:
-        self._say: queue.SimpleQueue[ProcessRequest | None] = queue.SimpleQueue()
-        self.call = stub.Process(iter(self._say.get, None), timeout=DEADLINE_S)
-
-    def say(self, request: ProcessRequest | None) -> None:
-        self._say.put(request)
-
-    def ask(self, request: ProcessRequest) -> ProcessResponse:
-        self.say(request)
-        return next(self.call)
-
-
-def batch(first: int, count: int = 20, **fields: Any) -> ProcessRequest:
-    events = [Event(key=f"key-{number}", time_us=number) for number in range(first, first + count)]
-    return ProcessRequest(pipeline="p", events=events, **fields)
-
-
-def times(response: ProcessResponse) -> list[float]:
-    return [outcome.values[0] if outcome.values else -outcome.rejection.reason for outcome in response.outcomes]
+@pytest.fixture
+def balancer(start: Start) -> Balancer:
+    return start()
 
 
 @pytest.mark.parametrize("transport", ["cq", "aio"])
-def test_a_day_in_the_life_of_a_balancer(balancer: Balancer) -> None:
+def test_a_day_in_the_life_of_a_balancer(start: Start, transport: str) -> None:
+    balancer = start(transport=transport)
     early = Talk(balancer.stub)
     with pytest.raises(grpc.RpcError) as before:
         early.ask(batch(0))
@@ -197,7 +62,7 @@ def test_a_day_in_the_life_of_a_balancer(balancer: Balancer) -> None:
         assert times(response) == list(range(100 * sequence, 100 * sequence + 20))
         assert response.sequence == sequence
         assert (response.stream.version == "1.2.3") == (sequence == 1)
-    listed = AdminServiceStub(balancer.channel).ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
+    listed = balancer.admin.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
     assert [(worker.name, worker.state) for worker in listed.workers] == [("a", "serving"), ("b", "serving")]
     assert sum(worker.partitions for worker in listed.workers) == 1021
 
@@ -208,13 +73,14 @@ def test_a_day_in_the_life_of_a_balancer(balancer: Balancer) -> None:
     lost = [view.table[partition_of(f"key-{number}".encode())] == 1 for number in range(20)]
     assert times(talk.ask(batch(0))) == [-33 if gone else number for number, gone in enumerate(lost)]
     assert True in lost
+    assert balancer.told("lost") == {"event": "lost", "worker": "b", "partitions": view.counts()[1]}
 
     assert balancer.health() == health_pb2.HealthCheckResponse.SERVING, "one worker still answers"
     balancer.workers[0].kill()
-    assert balancer.health() == health_pb2.HealthCheckResponse.NOT_SERVING, "nobody does"
+    until(lambda: balancer.health() == health_pb2.HealthCheckResponse.NOT_SERVING)  # nobody does
 
     balancer.join("a", incarnation=2)
-    balancer.join("b", incarnation=2).until(5)
+    balancer.join("b", incarnation=2).until_it(lambda view: all(member.alive for member in view.members))
     assert balancer.health() == health_pb2.HealthCheckResponse.SERVING
     assert times(talk.ask(batch(0))) == list(range(20))
     talk.say(None)
@@ -222,8 +88,33 @@ def test_a_day_in_the_life_of_a_balancer(balancer: Balancer) -> None:
     assert talk.call.code() == grpc.StatusCode.OK
 
 
-def test_doubt_ends_the_stream(balancer: Balancer) -> None:
-    balancer.form()
+def test_another_copy_takes_over(start: Start) -> None:
+    balancer = start(replicas=2, expected_workers=3, status_interval_s=0.05).form("a", "b", "c")
+    talk = Talk(balancer.stub)
+    assert times(talk.ask(batch(0))) == list(range(20))
+    balancer.workers[1].kill()
+    balancer.workers[0].until_it(lambda view: not view.members[1].alive)
+    assert times(talk.ask(batch(0))) == list(range(20)), "nothing is refused"
+    told = balancer.told("failover")
+    assert (told["worker"], sorted(told["by"])) == ("b", ["a", "c"])
+    assert balancer.told("whole")
+    until(lambda: balancer.told("status")["short"] == 0)
+    status = balancer.told("status")
+    assert (status["workers"], status["members"], status["copies_wanted"]) == (2, 3, 2)
+    assert (status["partitions_short"], status["partitions_refused"], status["moving"]) == (0, 0, 0)
+
+
+def test_a_silent_worker_is_taken_for_dead(start: Start) -> None:
+    balancer = start(replicas=2).form()
+    hung = balancer.workers[1]
+    hung.hang()
+    balancer.workers[0].until_it(lambda view: not view.members[1].alive)
+    hung.until_over()
+    assert times(Talk(balancer.stub).ask(batch(0))) == list(range(20))
+
+
+def test_doubt_ends_the_stream(start: Start) -> None:
+    balancer = start(limits={"settle_ms": 300}).form()
     balancer.workers[1].answering.clear()
     talk = Talk(balancer.stub)
     talk.say(batch(0))
@@ -233,31 +124,38 @@ def test_doubt_ends_the_stream(balancer: Balancer) -> None:
     with pytest.raises(grpc.RpcError) as ended:
         next(talk.call)
     assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert "send the batch again" in ended.value.details()
 
 
 def test_who_may_not_join_is_told_why(balancer: Balancer) -> None:
     balancer.form()
-    for name, others, code in (
-        ("b", {"incarnation": 7}, grpc.StatusCode.ALREADY_EXISTS),
-        ("c", {}, grpc.StatusCode.FAILED_PRECONDITION),
+    for name, others, code, why in (
+        ("b", {"incarnation": 7}, grpc.StatusCode.UNAVAILABLE, "another process is worker b"),
+        ("c", {"digest": "other"}, grpc.StatusCode.FAILED_PRECONDITION, "start all from the same app"),
+        ("c", {"cluster": "other"}, grpc.StatusCode.FAILED_PRECONDITION, "start it anew to join this one"),
+        ("c", {"platform": "vax"}, grpc.StatusCode.OK, ""),
     ):
         stranger = balancer.join(name, **others)
-        with stranger.seen:
-            assert stranger.seen.wait_for(lambda worker=stranger: worker.error is not None, DEADLINE_S)
+        if code == grpc.StatusCode.OK:
+            stranger.until(1)
+            continue
+        stranger.until_over()
         assert stranger.error is not None
         assert stranger.error.code() == code
+        assert why in stranger.error.details()
     assert times(Talk(balancer.stub).ask(batch(0))) == list(range(20))
 
 
-def test_a_draining_worker_is_let_go_when_it_owes_nothing(balancer: Balancer) -> None:
+def test_a_worker_that_leaves_hands_over_first(balancer: Balancer) -> None:
     balancer.form()
+    talk = Talk(balancer.stub)
+    assert times(talk.ask(batch(0))) == list(range(20))
     first = balancer.workers[0]
     first.drain()
+    first.until_over()
     assert first.error is None
     assert first.call.code() == grpc.StatusCode.OK
-    response = Talk(balancer.stub).ask(batch(0))
-    assert 0 < response.rejected < 20
+    balancer.workers[1].until_it(lambda view: [member.name for member in view.members] == ["b"])
+    assert times(talk.ask(batch(0))) == list(range(20))
 
 
 def test_single_requests(balancer: Balancer) -> None:
@@ -290,7 +188,78 @@ def test_sigterm_answers_what_is_in_flight(balancer: Balancer) -> None:
     with pytest.raises(grpc.RpcError) as ended:
         next(talk.call)
     assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert balancer.process.wait(DEADLINE_S) == 0
+    assert balancer.wait() == 0
+
+
+def test_a_balancer_that_is_started_again_goes_on_with_its_cluster(start: Start, tmp_path: Path) -> None:
+    first = start(replicas=2, state_dir=str(tmp_path)).form()
+    view = first.workers[0].view
+    assert view is not None
+    first.process.kill()
+    first.wait()
+    for worker in first.workers:
+        worker.until_over()
+
+    second = start(replicas=2, state_dir=str(tmp_path))
+    for worker in first.workers:
+        again = second.join(
+            worker.name, incarnation=worker.incarnation, cluster=view.cluster, view_version=view.version
+        )
+        again.until(view.version)
+    after = second.workers[0].view
+    assert after is not None
+    assert after.cluster == view.cluster
+    assert after.table.tolist() == view.table.tolist()
+    assert after.epochs.tolist() == view.epochs.tolist()
+    assert times(Talk(second.stub).ask(batch(0))) == list(range(20))
+
+
+def test_who_has_died_meanwhile_is_found_at_once(start: Start, tmp_path: Path) -> None:
+    first = start(replicas=2, state_dir=str(tmp_path)).form()
+    view = first.workers[0].view
+    assert view is not None
+    first.process.kill()
+    first.wait()
+    first.workers[1].kill()
+    second = start(replicas=2, state_dir=str(tmp_path))
+    alive = second.join("a", cluster=view.cluster, view_version=view.version)
+    alive.until_it(lambda view: not view.members[1].alive)
+    assert alive.view is not None
+    assert alive.view.counts() == [1021, 0]
+
+
+def test_two_balancers_do_not_share_a_state(start: Start, tmp_path: Path) -> None:
+    start(state_dir=str(tmp_path))
+    with pytest.raises(AssertionError, match="another balancer keeps its state in"):
+        Balancer(state_dir=str(tmp_path))
+
+
+def test_a_balancer_with_an_old_state_ends(start: Start, tmp_path: Path) -> None:
+    first = start(replicas=2, state_dir=str(tmp_path)).form()
+    view = first.workers[0].view
+    assert view is not None
+    first.process.kill()
+    first.wait()
+    second = start(replicas=2, state_dir=str(tmp_path))
+    second.join("a", cluster=view.cluster, view_version=view.version + 7)
+    assert second.wait() == 1
+    assert "it is an old copy" in second.errors.splitlines()[-1]
+
+
+def test_without_a_state_the_cluster_ends_with_its_balancer(start: Start) -> None:
+    first = start().form()
+    view = first.workers[0].view
+    assert view is not None
+    second = start()
+    stranger = second.join("a", cluster=view.cluster, view_version=view.version).until_over()
+    assert stranger.error is not None
+    assert stranger.error.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_a_state_that_cannot_be_kept(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(AssertionError, match="no state can be kept in"):
+        Balancer(state_dir=str(tmp_path / "file" / "state"))
 
 
 def test_a_taken_port_is_an_error() -> None:
@@ -298,8 +267,5 @@ def test_a_taken_port_is_an_error() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        program = START.replace('"127.0.0.1:0", "127.0.0.1:0"', f'"{address}", "127.0.0.1:0"')
-        done = subprocess.run([sys.executable, "-c", program, "cq"], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "RingmillError" in done.stderr
-    assert address in done.stderr
+        with pytest.raises(AssertionError, match=address):
+            Balancer(listen=address)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringmill.core.errors import RingmillError
-from ringmill.core.maglev import NOBODY, is_prime, maglev, settle
+from ringmill.core.maglev import NOBODY, is_prime, maglev
 
 Owners = npt.NDArray[np.str_]
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "maglev_1021.json").read_text())
@@ -97,24 +97,6 @@ def test_the_names_that_up_gives_shuffle_at_most_four_percent(workers: int) -> N
     before = np.array(sorted(names[:-1]))[maglev(dict.fromkeys(names[:-1], 1))]
     after = np.array(sorted(names))[maglev(dict.fromkeys(names, 1))]
     assert np.count_nonzero((before != after) & (after != names[-1])) <= 0.04 * 1021
-
-
-@pytest.mark.parametrize("workers", [1, 3, 16])
-def test_settling_leaves_the_shuffled_where_they_are(workers: int) -> None:
-    before, after, newcomer = grown(1, workers)
-    order = {name: index for index, name in enumerate(sorted({*before, *after}))}
-    current = np.array([order[name] for name in before], np.int32)
-    target = np.array([order[name] for name in after], np.int32)
-    settled = settle(current, target, frozenset({order[newcomer]}))
-    moved = settled != current
-    assert np.count_nonzero(moved) == np.count_nonzero(after == newcomer)
-    assert set(settled[moved].tolist()) == {order[newcomer]}
-
-
-def test_settling_gives_away_what_nobody_has() -> None:
-    current = np.array([0, NOBODY, 1, NOBODY], np.int32)
-    target = np.array([1, 1, 0, 0], np.int32)
-    assert settle(current, target, frozenset()).tolist() == [0, 1, 1, 0]
 
 
 def test_order_of_the_names_does_not_matter() -> None:

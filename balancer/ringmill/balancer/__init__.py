@@ -1,1 +1,1 @@
-"""The balancer: membership and routing as pure state machines, and the adapters that serve them."""
+"""The balancer: view manager and router as pure state machines, and the adapters that serve them."""

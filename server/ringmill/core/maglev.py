@@ -76,17 +76,6 @@ def _fill(slots: Numbers, skips: Numbers, shares: npt.NDArray[np.float64], table
         turn += 1
 
 
-def settle(current: Table, target: Table, newcomers: frozenset[int]) -> Table:
-    """Moves only what must move from a current assignment towards a target table.
-
-    Both name workers by the same indices; a worker that left has no index, so its partitions are NOBODY's in `current`.
-    A partition moves when nobody has it or when its target is a newcomer. The few others that the target would shuffle
-    between workers that were there before stay where they are: moving them would copy state and gain nothing.
-    """
-    moves = (current == NOBODY) | np.isin(target, sorted(newcomers))
-    return np.where(moves, target, current).astype(np.int32)
-
-
 def _validate(weights: Mapping[str, int], partitions: int) -> None:
     check_partitions(partitions)
     if len(weights) >= partitions:
