@@ -34,10 +34,21 @@ def check(
             _report(pipeline, pipeline.compile())
         else:
             _show(pipeline)
-    if not as_json:
+    if as_json:
+        _prepare_workers()
+    else:
         count = f"{len(pipelines)} {'pipeline is' if len(pipelines) == 1 else 'pipelines are'} in order"
         console.out().print(f"{app}: {count}")
     return 0
+
+
+def _prepare_workers() -> None:
+    """Compiles what workers run beside pipelines, or loads it: those of `ringmill up` would each compile it at once."""
+    from ringmill.engine.ledger import Ledger
+    from ringmill.engine.outcomes import Outcomes
+
+    Ledger(1)
+    Outcomes(1, lambda *_: b"")
 
 
 def _report(pipeline: "Pipeline", compiled: "CompiledPipeline") -> None:

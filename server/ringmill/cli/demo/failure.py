@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ringmill.client import Client, Result
 
 BATCH_EVENTS = 1024
-PACE_S = 0.008
+PACE_S = 0.012
 """A batch falls due so often: a steady load, so that waits are those of the failure and not of a full queue."""
 KILLED_AT = 0.3
 """Share of the flights that are sent when the worker is killed."""

@@ -110,7 +110,8 @@ def _waits(found: Findings) -> "Table":
 
     failure = found.failure
     title = f"{failure.victim} was killed (SIGKILL) after {failure.sent:,} flights: how long batches waited"
-    table = Table(title=title, title_justify="left", box=None)
+    note = f"others waited where their copy was on {failure.victim}: an answer needs both"
+    table = Table(title=title, title_justify="left", caption=note, caption_justify="left", box=None)
     table.add_column()
     for heading in ("aircraft", "usually", "longest before", "longest after"):
         table.add_column(heading, justify="right")
