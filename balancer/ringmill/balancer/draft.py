@@ -124,7 +124,9 @@ class Draft:
     def fail_over(self) -> None:
         """Removes the dead everywhere. Where nobody else has a copy they stay, and nobody serves the partition."""
         alive = self.flags("alive")
-        self._keep(alive[self.copies], only=alive[self.copies].any(axis=1))
+        kept = alive[self.copies]
+        served: Mask = np.any(kept, axis=1)
+        self._keep(kept, only=served)
         self.learners[~(alive[self.learners] & alive[self.table])] = NOBODY
         self.heirs[~(alive[self.heirs] & alive[self.table])] = NOBODY
         self._mend_heirs()
