@@ -27,8 +27,9 @@ from ringmill.v1.processing_pb2_grpc import ProcessingServiceStub
 
 APP = Path(__file__).with_name("app.py")
 BALANCER = "balancer"
-START_S = 120.0
+START_S = 300.0
 """How long processes may take to become ready; a cold compile takes tens of seconds."""
+WHOLE_S = 120.0
 STOP_S = 10.0
 _POLL_S = 0.01
 _CALL_S = 2.0
@@ -250,7 +251,7 @@ class ChaosCluster:
         serving = {worker.name for worker in found.workers if worker.state == "serving" and not worker.learning}
         return serving == set(self.workers) and len(found.workers) == len(serving)
 
-    def wait_whole(self, after: int = -1, timeout_s: float = START_S) -> float:
+    def wait_whole(self, after: int = -1, timeout_s: float = WHOLE_S) -> float:
         """Waits until the cluster is whole and its view stays as it is; gives the seconds that it took.
 
         after: the view has to be a newer one than this. Raises ProcessFailedError, with what is missing.
