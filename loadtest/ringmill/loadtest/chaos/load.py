@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ringmill.client import Client, ClientError, Reason, Result
+from ringmill.client.outcome import reason_name
 from ringmill.loadtest.chaos.records import RECORD, Fate, Records
 from ringmill.loadtest.peers import protocol
 
@@ -39,6 +40,11 @@ def fates(reasons: Any) -> Any:
     found[reasons == Reason.NONE] = Fate.PLACED
     found[reasons == Reason.ALREADY_APPLIED] = Fate.UNPLACED
     return found
+
+
+def refusals(reasons: Any) -> Counter[str]:
+    """How often each reason was given."""
+    return Counter(f"rejected {reason_name(reason)}" for reason in reasons[reasons != Reason.NONE].tolist())
 
 
 class Producer:
@@ -73,6 +79,7 @@ class Producer:
         else:
             answered = True
             _fill(rows, result)
+            self.failures.update(refusals(result.reasons))
         rows["answered_ns"] = now_ns(self._origin_ns)
         with self._lock:
             self._rows.append(rows)

@@ -7,13 +7,13 @@ The streams have no producer's name and use no client of ours: one that breaks l
 import json
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ringmill.loadtest.chaos.load import PIPELINE, fates, key_names, now_ns
+from ringmill.loadtest.chaos.load import PIPELINE, fates, key_names, now_ns, refusals
 from ringmill.loadtest.chaos.records import RECORD, Fate
 from ringmill.loadtest.peers import protocol
 from ringmill.transport import make_loop
@@ -67,6 +67,7 @@ class ProbeStream:
         fate = int(fates(np.array([outcome.rejection.reason]))[0])
         length, digest = outcome.integers if fate == Fate.PLACED else (0, 0)
         sequence, sent_ns = self.unanswered.popleft()
+        self._probe.failures.update(refusals(np.array([outcome.rejection.reason])))
         self._note(sequence, length, digest, sent_ns, fate)
 
     def on_drain(self) -> None:
@@ -106,7 +107,8 @@ class Probe:
         self.channel: Channel = self.loop.channel(address)
         self.rows: list[tuple[int, ...]] = []
         self.finished = False
-        self._failures: dict[str, int] = {}
+        self.failures: Counter[str] = Counter()
+        """How streams ended, and why events were rejected."""
         self._origin_ns = origin_ns
         self._interval_ns = int(interval_ms * 1e6)
         names = key_names(keys)
@@ -129,7 +131,7 @@ class Probe:
         """Counts how streams ended."""
         if not self.finished:
             told = f"{status.code.name}: {status.details}"
-            self._failures[told] = self._failures.get(told, 0) + 1
+            self.failures[told] += 1
 
     def _tick(self) -> None:
         if self.finished:
@@ -150,7 +152,7 @@ class Probe:
                 settled_ns = min(settled_ns, stream.unanswered[0][1])
         np.save(path, np.array(self.rows, RECORD))
         self.rows.clear()
-        return {"settled_ns": settled_ns, "failures": self._failures}
+        return {"settled_ns": settled_ns, "failures": self.failures}
 
     def rest(self) -> protocol.Answer:
         """Sends no more."""
