@@ -119,7 +119,7 @@ class Outcomes:
 
     def prepare(self) -> None:
         """Compiles all that it runs, or loads it; once a process."""
-        _compile(numba.typeof(Ledger(1, 1).arrays))
+        _compile()
 
     def keep(self, part: PartEntry, record: bytes, response: bytes) -> None:
         """Keeps what a part led to, encoded.
@@ -379,7 +379,8 @@ def _read_export(partition: int, data: bytes) -> Iterator[_Exported]:
 
 
 @cache
-def _compile(arrays: Any) -> None:
+def _compile() -> None:
+    arrays = numba.typeof(Ledger(1, 1).arrays)
     integer = types.int64
     halves = types.Array(types.uint16, 1, "C", readonly=True)
     words = types.Array(types.uint64, 1, "C", readonly=True)

@@ -9,7 +9,8 @@ and whether it is full depends on it alone: two copies of a partition refuse the
 rehashed, a partition's own, a few slots with each new key. Kernels work on `Table.arrays` (`engine/lookup.py`).
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import PARTITIONS, xxh64, xxh64_range
-from ringmill.core.jit import compile_kernel, kernel
+from ringmill.core.jit import compile_kernel, entry_point, kernel
 from ringmill.core.memory import Bytes, load64
 from ringmill.engine.index import EMPTY, HEAP_BYTES_MAX, SEGMENT, slots_for, slots_in_use
 from ringmill.engine.keys import HEADER_BYTES, INLINE_MAX, KEY_BYTES_MAX, key_length
@@ -111,6 +112,11 @@ def _enter_keys(arrays: TableArrays, partition: int, rows: Bytes, row_bytes: int
     return count
 
 
+class _Kernels(NamedTuple):
+    find: Callable[..., Any]
+    enter_keys: Callable[..., Any]
+
+
 class Table:
     """The state of a pipeline's keys on one worker. Used by one thread."""
 
@@ -133,6 +139,7 @@ class Table:
         self._slots.array[::slots_max] = 0
         self._rows.array["time_us"][::rows_max] = 0
         self._snapshot = Snapshot("state", row.descr, partitions)
+        self._compiled: _Kernels | None = None
         self.arrays = TableArrays(
             rows=self._rows.array,
             slots=self._slots.array,
@@ -166,10 +173,18 @@ class Table:
 
     def prepare(self) -> None:
         """Compiles what `get` and `restore` use; they do so themselves, unless the process is sealed before."""
-        arrays = numba.typeof(self.arrays)
-        integer, word = numba.types.int64, numba.types.uint64
-        compile_kernel(_find, [integer(arrays, integer, word, _MESSAGE)])
-        compile_kernel(_enter_keys, [integer(arrays, integer, _MESSAGE, integer, integer, _MESSAGE)])
+        self._kernels()
+
+    def _kernels(self) -> "_Kernels":
+        if self._compiled is None:  # telling the types of so many arrays takes 1.7 ms
+            arrays = numba.typeof(self.arrays)
+            integer, word = numba.types.int64, numba.types.uint64
+            find_key = integer(arrays, integer, word, _MESSAGE)
+            enter_keys = integer(arrays, integer, _MESSAGE, integer, integer, _MESSAGE)
+            compile_kernel(_find, [find_key])
+            compile_kernel(_enter_keys, [enter_keys])
+            self._compiled = _Kernels(entry_point(_find, find_key), entry_point(_enter_keys, enter_keys))
+        return self._compiled
 
     @property
     def rows(self) -> npt.NDArray[Any]:
@@ -195,10 +210,9 @@ class Table:
 
     def get(self, key: bytes) -> np.void | None:
         """A copy of the key's row, or None."""
-        self.prepare()
         key_hash = xxh64(key)
         partition = key_hash % self.arrays.segments.size
-        row = _find(self.arrays, partition, np.uint64(key_hash), np.frombuffer(key, np.uint8))
+        row = self._kernels().find(self.arrays, partition, np.uint64(key_hash), np.frombuffer(key, np.uint8))
         return None if row == MISSING else self.arrays.rows[row].copy()
 
     def export(self, partition: int) -> bytes:
@@ -213,7 +227,6 @@ class Table:
         FAILED_PRECONDITION when they are another pipeline's, format's or partition's, or when it was not empty,
         RESOURCE_EXHAUSTED when they hold more than this table's partitions may.
         """
-        self.prepare()
         if self.arrays.segments[partition]["count"]:
             raise RingmillError(Code.FAILED_PRECONDITION, f"partition {partition} holds keys: drop it before restoring")
         content = self._snapshot.unpack(partition, data)
@@ -227,7 +240,7 @@ class Table:
                 f"keys: more than this worker's limits of {self.arrays.keys_max} and {self.arrays.heap_bytes}",
             )
         rows, heap = (np.frombuffer(part, np.uint8) for part in (content.items, content.heap))
-        entered = _enter_keys(self.arrays, partition, rows, row_bytes, content.count, heap)
+        entered = self._kernels().enter_keys(self.arrays, partition, rows, row_bytes, content.count, heap)
         if entered != content.count or self.arrays.segments[partition]["used"] != heap.size:
             self.drop(partition)
             raise RingmillError(Code.DATA_LOSS, f"export of partition {partition}: row {entered} is not valid")
