@@ -91,8 +91,8 @@ class BalancerProcess(Process):
     def _viewed(self) -> None:
         assert self.manager is not None
         if self.manager.view is not self.view:
-            self.view = self.manager.view
-            self._world.invariants.published(self.view)
+            before, self.view = self.view, self.manager.view
+            self._world.invariants.published(before, self.view)
 
     # Edges
 

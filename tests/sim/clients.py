@@ -9,6 +9,7 @@ from ringmill.client.connection import Connection
 from ringmill.client.errors import ClientError
 from ringmill.client.session import BatchLimits, Session, check_sequence, parse_response
 from ringmill.client.settings import Settings
+from ringmill.core.errors import Code
 from ringmill.v1 import processing_pb2 as pb
 from tests.sim.network import VirtualLoop
 from tests.sim.oracle import Oracle
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 PUBLIC = "balancer:7400"
 WATCH_MS = 20
 AGAIN_MS = 60
+RETRYABLE = frozenset({Code.UNAVAILABLE})
+"""How a session may end, whatever faults there are."""
+LOSING = frozenset({Code.FAILED_PRECONDITION})
+"""How it may end, too, where partitions may lose all copies: what they knew of it is forgotten."""
 
 
 class Batches:
@@ -215,6 +220,8 @@ class ClientProcess(Process):
         self._feed.committed(session.committed_through, session.revoked)
         if session.error is not None:
             self.errors.append(f"{self._world.now_ms:8.1f} ms  {session.error.code.name}: {session.error.message}")
+            if session.error.code not in (RETRYABLE | LOSING if self._world.plan.reckless else RETRYABLE):
+                raise Violation(f"{self.name} was told {session.error.code.name}: {session.error.message}")
             self.scheduler.at(AGAIN_MS * MILLISECOND_NS, self, self._again)
             return
         session.flushes = int(self._feed.next >= self.sender.batches)

@@ -34,6 +34,7 @@ class Invariants:
         self._begun_anew: set[int] = set()
         """Partitions that lost every copy and began without state."""
         self._partition_of = {key: partition_of(key.encode(), PARTITIONS) for key in world.keys}
+        world.oracle.begun_anew = lambda key: self._partition_of[key] in self._begun_anew
 
     # At every step
 
@@ -48,12 +49,10 @@ class Invariants:
         """Something else is durable."""
         store = self._world.store
         assert store.state is not None
-        before, now = self._durable, _view_in(store.state)
-        if now is not None and now.version < self._world.balancer.view.version:
-            raise Violation(f"view {now.version} is durable, and {self._world.balancer.view.version} was published")
-        if before is not None and now is not None and now.version != before.version:
-            self._begun_anew.update(self._orphans(before, now))
-        self._durable = now or before
+        now, published = _view_in(store.state), self._world.balancer.view
+        if now is not None and now.version < published.version:
+            raise Violation(f"view {now.version} is durable, and {published.version} was published")
+        self._durable = now or self._durable
 
     def _orphans(self, before: View, now: View) -> list[int]:
         """Partitions whose primary was no copy in the view before (I4: only a copy may be promoted)."""
@@ -66,13 +65,15 @@ class Invariants:
             raise Violation(f"view {now.version} gives partitions {found} to a worker that was no copy of them")
         return found
 
-    def published(self, view: View) -> None:
+    def published(self, before: View, view: View) -> None:
         """A version stands for one view, for ever, and was durable before anybody was told."""
         encoded = view_to_proto(view).SerializeToString()
         if self._views.setdefault(view.version, encoded) != encoded:
             raise Violation(f"two views of version {view.version} were published")
         if self._durable is None or self._durable.version < view.version:
             raise Violation(f"view {view.version} was published before it was durable")
+        if before.version:
+            self._begun_anew.update(self._orphans(before, view))
 
     def _obeyed(self, worker: "WorkerProcess") -> None:
         """I4: in one epoch one process serves a partition."""

@@ -6,7 +6,7 @@ and behind all that was acknowledged before they were sent. An end of the stream
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ringmill.core.errors import Reason
@@ -47,6 +47,8 @@ class Oracle:
 
     def __init__(self) -> None:
         self.events: dict[int, Sent] = {}
+        self.begun_anew: Callable[[str], bool] = lambda key: False
+        """Whether a key has lost its state, which only reckless schedules allow."""
         self.told = 0
         """Events whose fate was told."""
         self._highest: dict[str, int] = defaultdict(int)
@@ -70,6 +72,8 @@ class Oracle:
     def applied(self, name: int, count: int, digest: int) -> None:
         """A client was told an event's place, for good."""
         event = self.events[name]
+        if self.begun_anew(event.key):
+            return
         if event.refused:
             raise Violation(f"{event} was refused, and applied at {count}")
         if event.sure is not None and event.sure != (count, digest):
