@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from ringmill.cli.main import main
+from ringmill.client import Client
 
 RINGMILL = [sys.executable, "-m", "ringmill.cli.main"]
 APP = """
@@ -136,9 +137,13 @@ def test_a_cluster_survives_its_processes_and_leaves_nothing(up: Up, payer: Paye
     payer.pay()
     until_whole(ask, 2)
 
-    up.worker("balancer").kill()
+    with Client(up.address, "payments") as client:
+        assert client.process_one("ada", amount=1.0)["total"] == 1.0
+        up.worker("balancer").kill()
+        assert client.process_one("ada", amount=1.0)["total"] == 2.0  # at the same address, with all state
     assert up.wait(r"balancer: is back, process (\d+)") == str(up.worker("balancer").pid)
-    payer.pay()  # at the same address, with all state
+    until_whole(ask, 2)
+    payer.pay()
 
     children = psutil.Process(up.process.pid).children()
     assert len(children) == 3
