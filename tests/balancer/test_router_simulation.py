@@ -545,29 +545,30 @@ def losing_what_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "plant",
+    ("plant", "first"),
     [
-        overtaking,
-        refusing_in_doubt,
-        newest_first,
-        never_pausing,
-        never_resuming,
-        crossing_answers,
-        resending_newest_first,
-        predecessors_at_the_split,
-        overtaking_what_is_parked,
-        forgetting_the_provisional,
-        keeping_slots,
-        refusing_what_an_older_stream_sent,
-        sharing_doubtful_identities,
-        losing_what_is_parked,
+        (overtaking, 0),
+        (refusing_in_doubt, 17),
+        (newest_first, 0),
+        (never_pausing, 0),
+        (never_resuming, 0),
+        (crossing_answers, 0),
+        (resending_newest_first, 0),
+        (predecessors_at_the_split, 0),
+        (overtaking_what_is_parked, 166),
+        (forgetting_the_provisional, 125),
+        (keeping_slots, 4),
+        (refusing_what_an_older_stream_sent, 79),
+        (sharing_doubtful_identities, 10),
+        (losing_what_is_parked, 0),
     ],
 )
 def test_a_planted_mistake_is_caught(
-    make_world: Callable[..., World], make_request: Request, monkeypatch: pytest.MonkeyPatch, plant: Plant
+    make_world: Callable[..., World], make_request: Request, monkeypatch: pytest.MonkeyPatch, plant: Plant, first: int
 ) -> None:
+    """first: a seed that finds it. All of them together are found by some 250 seeds."""
     plant(monkeypatch)
-    assert any(_fails(make_world, make_request, seed) for seed in range(300))
+    assert any(_fails(make_world, make_request, seed) for seed in range(first, first + 25))
 
 
 def _fails(make_world: Callable[..., World], make_request: Request, seed: int) -> bool:

@@ -87,6 +87,22 @@ def test_the_stream_is_described_once() -> None:
     assert stream.first_response_fields() == b""
 
 
+def test_a_producers_stream_is_told_its_session() -> None:
+    stream = agreement(("ringmill-session", "7"))
+    assert not stream.told
+    stream.accept(
+        ProcessRequest(pipeline="ticks", producer="p", options=ProcessOptions(ack="ACK_LEVEL_ALL")), 1, CATALOGUE
+    )
+    assert (stream.producer, stream.session, stream.ack) == ("p", 7, AckLevel.ACK_LEVEL_ALL)
+    info = ProcessResponse.FromString(stream.first_response_fields(7, 40)).stream
+    assert (info.session, info.last_sequence, info.deduplicates, stream.told) == (7, 40, True, True)
+
+
+def test_a_session_is_a_producers() -> None:
+    asked = ProcessRequest(pipeline="ticks", options=ProcessOptions(session=7))
+    assert refusal(agreement(), asked)[0] == Code.INVALID_ARGUMENT
+
+
 def test_metadata_may_be_bytes() -> None:
     assert first_of([("a", "1"), ("b", b"2"), ("b", "3")], "b") == "2"
     assert first_of([], "b") == ""

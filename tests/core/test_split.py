@@ -12,6 +12,7 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import PARTITIONS, partition_of
 from ringmill.core.maglev import NOBODY
 from ringmill.core.split import Splitter
+from ringmill.core.view import HELD
 from ringmill.v1.processing_pb2 import Event, Outcome, ProcessRequest, ProcessResponse, Rejection
 
 WORKERS = 3
@@ -41,10 +42,11 @@ def test_each_worker_gets_its_events_and_each_event_its_outcome(keys: list[str])
     owners = [int(TABLE[partition_of(key.encode())]) for key in keys]
     assert split.owners.tolist() == owners
     assert split.refused == owners.count(NOBODY)
-    for worker, part in split.parts:
+    for worker, part, touched in split.parts:
         owned = [key for key, owner in zip(keys, owners, strict=True) if owner == worker]
         assert ProcessRequest.FromString(part) == request_of(owned)
-    answers = {worker: answered(part, worker) for worker, part in split.parts}
+        assert touched.tolist() == list(dict.fromkeys(partition_of(key.encode()) for key in owned))
+    answers = {worker: answered(part, worker) for worker, part, _ in split.parts}
     merged, heads = SPLITTER.merge(split.owners, answers, REFUSED.SerializeToString())
     expected = [Outcome(labels=[key]) if owner != NOBODY else REFUSED for key, owner in zip(keys, owners, strict=True)]
     assert list(ProcessResponse.FromString(merged).outcomes) == expected
@@ -57,6 +59,19 @@ def test_a_request_with_one_owner_is_passed_on_untouched(count: int) -> None:
     split = SPLITTER.split(message, SPLITTER.scan(message), EVERYTHING_TO_1, WORKERS)
     assert split.parts[0][0] == 1
     assert split.parts[0][1] is message
+
+
+@given(keys)
+def test_what_is_held_is_a_part_of_its_own_and_can_be_split_again(keys: list[str]) -> None:
+    message = request_of(keys).SerializeToString()
+    held = np.where(TABLE == 1, HELD, TABLE).astype(np.int32)
+    split = SPLITTER.split(message, SPLITTER.scan(message), held, WORKERS)
+    mine = [key for key in keys if TABLE[partition_of(key.encode())] == 1]
+    parts = {owner: part for owner, part, _ in split.parts}
+    assert ProcessRequest.FromString(parts.get(WORKERS, request_of([]).SerializeToString())) == request_of(mine)
+    if mine:
+        again = SPLITTER.split(parts[WORKERS], SPLITTER.scan(parts[WORKERS]), TABLE, WORKERS)
+        assert [(owner, part) for owner, part, _ in again.parts] == [(1, parts[WORKERS])]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])

@@ -162,9 +162,9 @@ class Checker:
         owners = [int(table[oracle.fixed_part(event, RULES[0])[3]]) for event in request.events]
         assert split.owners.tolist() == owners
         assert split.refused == owners.count(-1)
-        assert sorted(worker for worker, _ in split.parts) == sorted(set(owners) - {-1})
+        assert sorted(worker for worker, *_ in split.parts) == sorted(set(owners) - {-1})
         answers = {}
-        for worker, part in split.parts:
+        for worker, part, _ in split.parts:
             assert splitter.scan(part).head == head
             owned = [event for event, owner in zip(request.events, owners, strict=True) if owner == worker]
             events = ProcessRequest.FromString(part).events

@@ -5,7 +5,7 @@ from collections import deque
 from ringmill.balancer.batch import Batch
 from ringmill.balancer.sessions import Identity, Producer
 from ringmill.core.agreement import Agreement, Metadata, StreamLimits, first_of
-from ringmill.core.errors import Code
+from ringmill.core.errors import Code, RingmillError
 from ringmill.telemetry.counts import Counts, Stage, StageTimes
 from ringmill.v1.processing_pb2 import ProcessRequest
 
@@ -95,6 +95,32 @@ class ClientStream:
         self.head_bytes = b""
         self.head = NO_HEAD
         """The last head, parsed: often the next one is the same."""
+
+    def number(self, identity: Identity, head: ProcessRequest, count: int, window: int) -> int:
+        """The number by which workers know its next batch, of `count` events.
+
+        window: batches that a producer may have had on their way. Raises INVALID_ARGUMENT for a producer's sequence
+        that does not increase.
+        """
+        producer = self.producer
+        if producer is None:
+            if count:
+                identity.number += 1
+            return identity.number
+        identity.acknowledged = max(identity.acknowledged, head.acknowledged)
+        if not count:
+            return identity.number
+        if head.sequence <= identity.number:
+            raise RingmillError(
+                Code.INVALID_ARGUMENT,
+                f"sequence {head.sequence} follows {identity.number}: the sequences of a producer's stream begin above "
+                "0 and increase",
+            )
+        if producer.unsure:  # whoever begins again may send all that was on its way
+            producer.unsure = False
+            producer.doubtful_through = max(producer.doubtful_through, head.sequence + window)
+        identity.number = head.sequence
+        return identity.number
 
     @property
     def committed_through(self) -> int:

@@ -123,6 +123,8 @@ class Openings:
             del self._openings[opening.stream]
             producer = opening.producer
             producer.doubtful_through = max(producer.doubtful_through, producer.last_sequence)
-            if opening.asked and not producer.remembered and self._routing.unserved:
-                producer.doubtful_through = SEQUENCE_MAX  # whoever knows how far it came may still be back
+            if not producer.remembered and self._routing.unserved:  # who knows how far it came may still come back
+                if opening.asked:
+                    producer.doubtful_through = SEQUENCE_MAX
+                producer.unsure = True
         return opening.done

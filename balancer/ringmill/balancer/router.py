@@ -62,6 +62,7 @@ class Router:
     ) -> None:
         """generation: grows with every balancer of a cluster, so that streams of an earlier one are told by it."""
         self._splitter = splitter
+        self._window = limits.streams.requests_in_flight_max
         self._settle_ns = limits.settle_ms * MILLISECOND_NS
         self._routing = Routing(splitter, view, limits.frame_bytes_max)
         self._outboxes = self._routing.outboxes
@@ -257,7 +258,7 @@ class Router:
 
     def _admit(self, stream: ClientStream, message: bytes, now_ns: int) -> None:
         routing = self._routing
-        if not routing.view.version:
+        if not routing.view.version or not self._catalogue:
             raise RingmillError(Code.UNAVAILABLE, self._why_not)
         scanned = self._splitter.scan(message)
         if scanned.head != stream.head_bytes or stream.head is NO_HEAD:
@@ -271,7 +272,7 @@ class Router:
                 stream.held.append(message)
                 stream.bytes += len(message)
                 return
-        number = self._number(stream, identity, head, scanned.count)
+        number = stream.number(identity, head, scanned.count, self._window)
         self._order += 1
         batch = Batch(len(message), scanned.count, head.sequence, number, self._order, now_ns, now_ns, now_ns)
         stream.batches.append(batch)
@@ -337,23 +338,6 @@ class Router:
                 self._flush_all(now_ns)
         stream.producer, stream.identity = known, known.identity
         return known.identity
-
-    def _number(self, stream: ClientStream, identity: Identity, head: ProcessRequest, count: int) -> int:
-        """The number by which workers know a batch."""
-        if stream.producer is None:
-            if count:
-                identity.number += 1
-            return identity.number
-        if count:
-            if head.sequence <= identity.number:
-                raise RingmillError(
-                    Code.INVALID_ARGUMENT,
-                    f"sequence {head.sequence} follows {identity.number}: the sequences of a producer's stream begin "
-                    "above 0 and increase",
-                )
-            identity.number = head.sequence
-        identity.acknowledged = max(identity.acknowledged, head.acknowledged)
-        return identity.number
 
     def _trace(self, batch: Batch, served: Served, head: ProcessRequest, context: str) -> bytes:
         """Begins the batch's span, and gives what to append to its parts so that the workers' spans hang below it."""

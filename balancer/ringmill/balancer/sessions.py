@@ -73,6 +73,8 @@ class Producer:
     """Up to this sequence its older streams may have handed over batches."""
     remembered: bool
     """Whether all its older streams were ours, so that nothing else was handed over."""
+    unsure: bool = False
+    """Whether what its first batches are is not known: an earlier balancer may have handed them over."""
     last_sequence: int = 0
     """Highest sequence applied when its stream was opened."""
     idle_ns: int = 0
@@ -98,6 +100,8 @@ class Sessions:
         self._retention_ns = retention_ns
         self._producers_max = producers_max
         self._fence = generation << FENCE_BITS
+        self._first = generation <= 1
+        """Whether no earlier balancer can have had streams."""
         self._begun_ns: int | None = None
         self._alive: dict[int, Identity] = {}
         """Every identity that may still be used, by fence: the oldest first."""
@@ -134,10 +138,10 @@ class Sessions:
             self._idle.pop(number, None)
         fence = self._next_fence()
         identity = self._new(number, fence).serve(pipeline)
-        through = max(older.doubtful_through, older.identity.number) if older is not None else 0
-        producer = Producer(
-            number, session or fence, identity, stream, brief and not session, through, older is not None
-        )
+        remembered = self._first or older is not None
+        producer = Producer(number, session or fence, identity, stream, brief and not session, 0, remembered)
+        if older is not None:
+            producer.doubtful_through = max(older.doubtful_through, int(older.identity.last.max()))
         self._producers[number] = producer
         return producer
 

@@ -77,7 +77,7 @@ class BatchHandler(ProcessHandler):
 
 
 def _describe(hub: Hub, request: processing_pb2.DescribePipelineRequest) -> processing_pb2.DescribePipelineResponse:
-    if not hub.manager.formed:
+    if not hub.manager.formed or not hub.manager.catalogue:
         raise RingmillError(Code.UNAVAILABLE, hub.manager.missing())
     return find(request.pipeline, hub.manager.catalogue).description
 

@@ -1,0 +1,321 @@
+"""Producers: their sessions, what an older stream left behind, and streams without a name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ringmill.balancer.limits import RouterLimits
+from ringmill.balancer.sessions import ANONYMOUS, FENCE_BITS, POOL_MAX, producer_number
+from ringmill.core.errors import Code, Reason
+from ringmill.core.hashing import partition_of
+from ringmill.core.maglev import NOBODY
+from ringmill.v1.processing_pb2 import ProcessOptions, ProcessResponse
+
+World = Any
+Request = Callable[..., bytes]
+
+
+def numbers(response: ProcessResponse) -> list[float | int]:
+    return [-each.rejection.reason if each.HasField("rejection") else each.values[0] for each in response.outcomes]
+
+
+def opening(make_request: Request, name: str = "p", session: int = 0) -> bytes:
+    return make_request([], producer=name, options=ProcessOptions(session=session))
+
+
+def test_a_producer_is_known_by_pipeline_and_name() -> None:
+    known = {producer_number(pipeline, name) for pipeline in ("a", "b") for name in ("x", "y", "xy")}
+    assert len(known) == 6
+    assert all(0 < each < ANONYMOUS for each in known)
+    assert producer_number("a", "bc") != producer_number("ab", "c")
+
+
+def test_a_stream_is_open_once_every_primary_knows(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.send(1, make_request([world.key_of(0)], producer="p", sequence=1))
+    world.write(0)
+    world.answer(0)
+    world.write(0)
+    assert client.responses == []
+    assert world.workers[0].parts == []
+    world.settle()
+    first, second = client.responses
+    assert first.stream.deduplicates
+    assert first.stream.session > 0
+    assert (first.stream.last_sequence, first.stream.max_in_flight) == (0, 64)
+    assert numbers(second) == [0]
+    assert second.committed_through == 1
+    assert all(worker.opens[0].fence == first.stream.session for worker in world.workers)
+
+
+def test_a_session_is_resumed_and_told_how_far_it_came(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.send(1, make_request([world.key_of(0)], 5, producer="p", sequence=7))
+    world.settle()
+    session = client.responses[0].stream.session
+    world.router.closed(1)
+    other = world.open(2, session=str(session))  # the option's twin in metadata
+    world.send(2, make_request([], producer="p"))
+    world.send(2, make_request([world.key_of(0)], 5, producer="p", sequence=7))
+    world.settle()
+    assert (other.responses[0].stream.session, other.responses[0].stream.last_sequence) == (session, 7)
+    assert numbers(other.responses[1]) == [5]
+    assert len(world.workers[0].applied) == 1, "a retry was applied again"
+    assert world.workers[0].opens[1].fence > session
+
+
+@pytest.mark.parametrize(
+    ("session", "code"), [(1 << FENCE_BITS, Code.ABORTED), (9 << FENCE_BITS, Code.FAILED_PRECONDITION)]
+)
+def test_a_session_that_is_not_the_newest_is_refused_and_fences_nobody(
+    make_world: Callable[..., World], make_request: Request, session: int, code: Code
+) -> None:
+    world = make_world(generation=2).form()
+    client, late = world.open(1), world.open(2)
+    world.send(1, opening(make_request))
+    world.settle()
+    world.send(2, opening(make_request, session=session))
+    assert late.finished is not None
+    assert late.finished[0] == code
+    assert client.finished is None
+
+
+def test_workers_refuse_a_forgotten_session(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request, session=77))
+    world.settle()
+    assert client.finished is not None
+    assert client.finished[0] == Code.FAILED_PRECONDITION
+    assert "open a new one" in client.finished[1]
+
+
+def test_a_newer_stream_ends_the_older_one_at_once(world: World, make_request: Request) -> None:
+    older, newer = world.open(1), world.open(2)
+    world.send(1, opening(make_request))
+    world.settle()
+    world.send(1, make_request([world.key_of(0)], 5, producer="p", sequence=1))
+    world.send(1, make_request([world.key_of(0)], 6, producer="p", sequence=2))  # waits for the link
+    world.send(2, opening(make_request))
+    assert older.finished == (Code.ABORTED, "a newer stream of this producer has been opened")
+    world.settle()
+    assert newer.responses[0].stream.last_sequence == 1
+    assert [number for _, number in world.workers[0].applied] == [5]
+
+
+def test_a_stream_that_workers_have_fenced_is_aborted(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    row = world.workers[0].partitions[partition_of(world.key_of(0).encode(), 101)].rows[producer_number("flights", "p")]
+    row.fence += 1
+    world.send(1, make_request([world.key_of(0)], producer="p", sequence=1))
+    world.settle()
+    assert client.finished == (Code.ABORTED, "fenced")
+
+
+@pytest.mark.parametrize("sequence", [0, 4, 5])
+def test_a_producers_sequences_increase(world: World, make_request: Request, sequence: int) -> None:
+    client = world.open(1)
+    world.send(1, make_request([world.key_of(0)], producer="p", sequence=5))
+    world.send(1, make_request([world.key_of(0)], producer="p", sequence=sequence))
+    world.settle()
+    assert len(client.responses) == 1
+    assert client.finished is not None
+    assert client.finished[0] == Code.INVALID_ARGUMENT
+
+
+def test_a_session_without_a_producer_is_refused(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, make_request([], options=ProcessOptions(session=3)))
+    assert client.finished is not None
+    assert client.finished[0] == Code.INVALID_ARGUMENT
+
+
+def test_an_opening_is_asked_again_of_new_primaries_and_skips_who_is_dead(
+    make_world: Callable[..., World], make_request: Request
+) -> None:
+    world = make_world(workers=3, copies=2).form()
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.write(0)
+    world.answer(0)
+    world.lose(1)
+    world.settle()
+    assert client.responses[0].stream.session > 0
+    fences = [[asked.fence for asked in world.workers[place].opens] for place in (0, 2)]
+    assert [set(each) for each in fences] == [{fences[0][0]}] * 2
+    assert len(fences[0]) == 2
+
+
+def test_an_opening_that_nobody_answers_ends_its_stream(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.half_close(1)
+    world.tick(5001)
+    assert client.finished is not None
+    assert client.finished[0] == Code.UNAVAILABLE
+    assert world.router.idle
+    world.settle()
+
+
+def test_what_comes_before_the_stream_is_open_counts_for_its_bounds(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    for sequence in range(1, 70):
+        world.send(1, make_request([world.key_of(0)], producer="p", sequence=sequence))
+    assert client.paused
+    world.half_close(1)
+    world.settle()
+    assert len(client.responses) == 70
+    assert client.finished == (Code.OK, "")
+
+
+def test_an_anonymous_stream_has_an_identity_of_its_own_and_gives_it_on(world: World, make_request: Request) -> None:
+    for stream in (1, 2):
+        client = world.open(stream)
+        world.send(stream, make_request([world.key_of(0)], sequence=40))
+        world.send(stream, make_request([world.key_of(0)]))
+        world.settle()
+        assert [response.sequence for response in client.responses] == [40, 0]
+        assert not client.responses[0].stream.deduplicates
+        world.router.closed(stream)
+    parts = world.workers[0].parts
+    assert {part.producer for part in parts} == {ANONYMOUS | parts[0].fence}
+    assert [(part.sequence, part.acknowledged) for part in parts] == [(1, 0), (2, 0), (3, 2), (4, 2)]
+    assert [list(part.previous) for part in parts] == [[0], [1], [1], [1]]
+
+
+def test_an_identity_with_something_on_its_way_is_not_given_on_but_forgotten(
+    world: World, make_request: Request
+) -> None:
+    world.open(1)
+    world.send(1, make_request([world.key_of(0)]))
+    world.router.closed(1)
+    world.open(2)
+    world.send(2, make_request([world.key_of(0)]))
+    world.settle()
+    first, second = world.workers[0].parts
+    assert first.producer != second.producer
+    world.tick(20)
+    world.settle()
+    assert [list(asked.forget) for asked in world.workers[0].opens] == [[first.producer]]
+    assert world.workers[1].opens == [], "it never heard of it"
+
+
+def test_identities_beyond_the_pool_are_forgotten(world: World, make_request: Request) -> None:
+    streams = range(POOL_MAX + 5)
+    for stream in streams:
+        world.open(stream)
+        world.send(stream, make_request([world.key_of(0)]))
+    world.settle()
+    for stream in streams:
+        world.router.closed(stream)
+    world.tick(20)
+    world.settle()
+    assert [len(asked.forget) for asked in world.workers[0].opens] == [5]
+
+
+def test_calls_of_one_producer_open_one_session(world: World, make_request: Request) -> None:
+    for stream, sequence in ((1, 1), (2, 2), (3, 5)):
+        client = world.open(stream, brief=True)
+        world.send(stream, make_request([world.key_of(0)], sequence, producer="p", sequence=sequence))
+        world.half_close(stream)
+        world.settle()
+        assert client.finished == (Code.OK, "")
+        assert numbers(client.responses[0]) == [sequence]
+    assert len(world.workers[0].opens) == 1
+    retry = world.open(4, brief=True)
+    world.send(4, make_request([world.key_of(0)], 2, producer="p", sequence=2))
+    world.settle()
+    assert numbers(retry.responses[0]) == [2]
+    assert len(world.workers[0].opens) == 2
+    assert len(world.workers[0].applied) == 3
+
+
+def test_an_idle_producer_is_forgotten_everywhere(make_world: Callable[..., World], make_request: Request) -> None:
+    world = make_world(limits=RouterLimits(retention_ms=1000), generation=3).form()
+    world.tick()
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    world.router.closed(1)
+    world.tick(900)
+    world.open(2)
+    world.send(2, opening(make_request, "other"))
+    world.settle()
+    world.tick(101)
+    world.settle()
+    for worker in world.workers:
+        assert list(worker.opens[-1].forget) == [producer_number("flights", "p")]
+        assert worker.opens[-1].floor > client.responses[0].stream.session >= 3 << FENCE_BITS
+        assert not any(producer_number("flights", "p") in each.rows for each in worker.partitions.values())
+        assert any(producer_number("flights", "other") in each.rows for each in worker.partitions.values())
+
+
+def test_what_an_older_stream_may_have_handed_over_is_never_refused(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    message = make_request([world.key_of(1)], 5, producer="p", sequence=1, timeout_ms=10)
+    world.send(1, message)
+    world.write(1)  # applied, and the answer is lost
+    world.lose(1)
+    again = world.open(2)
+    world.send(2, opening(make_request, session=client.responses[0].stream.session))
+    world.send(2, message)
+    world.send(2, make_request([world.key_of(1)], 6, producer="p", sequence=2))
+    world.settle()
+    world.tick(20)
+    assert len(again.responses) == 1, "an event that was applied is refused"
+    world.rejoin(1)
+    world.settle()
+    assert [numbers(each) for each in again.responses[1:]] == [[5], [-Reason.UNAVAILABLE]]
+    assert [number for _, number in world.workers[1].applied] == [5]
+
+
+@pytest.mark.parametrize(("generation", "refused"), [(1, True), (2, False)])
+def test_what_an_earlier_balancer_may_have_handed_over_is_not_refused_either(
+    make_world: Callable[..., World], make_request: Request, generation: int, refused: bool
+) -> None:
+    world = make_world(generation=generation).form()
+    world.lose(1)
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.send(1, make_request([world.key_of(1)], producer="p", sequence=4))
+    world.settle()
+    assert (len(client.responses) == 2) is refused
+    world.tick(5000)
+    assert (client.finished is None) is refused
+    world.settle()
+
+
+def test_a_partition_that_begins_anew_ends_who_has_something_there_and_forgets_what_came_before(
+    world: World, make_request: Request
+) -> None:
+    client, other = world.open(1), world.open(2)
+    world.send(2, make_request([world.key_of(1)], 1))
+    world.settle()
+    world.send(1, make_request([world.key_of(1)], 2))
+    world.write(1)
+    world.lose(1)
+    world.restart(1)
+    assert client.finished is not None
+    assert client.finished[0] == Code.UNAVAILABLE
+    world.send(2, make_request([world.key_of(1)], 3))
+    world.settle()
+    assert [numbers(each) for each in other.responses] == [[1], [3]]
+    assert list(world.workers[1].parts[-1].previous) == [0]
+
+
+def test_nothing_is_said_of_pipelines_before_any_worker_has_come_back(world: World, make_request: Request) -> None:
+    world.publish(catalogue={})
+    client = world.open(1)
+    world.send(1, make_request([]))
+    assert client.finished is not None
+    assert client.finished[0] == Code.UNAVAILABLE
+    assert (world.heirs == NOBODY).all()
+    assert not np.any(world.table == NOBODY)
