@@ -388,6 +388,31 @@ def test_both_die_in_one_view() -> None:
 # Copies, learners, heirs
 
 
+def test_who_survives_beside_a_new_primary_is_compared_with_it_first() -> None:
+    desk = formed(4, replicas=3)
+    before = desk.view
+    desk.die(1, "worker-1")
+    view = desk.view
+    led = before.table == 1
+    assert view.table[led].tolist() == before.replicas[led, 0].tolist()
+    assert set(view.copies()[led].tolist()) == {1}
+    assert view.learners[led].tolist() == before.replicas[led, 1].tolist()
+    assert set(view.copies()[~led & before.copied_by(1)].tolist()) == {2}, "the primary knows what these have"
+
+
+def test_a_death_of_which_a_second_one_was_part() -> None:
+    desk = formed(4, replicas=3)
+    before = desk.view
+    manager = desk.manager
+    manager.broken(1, 0)
+    manager.broken(2, 0)
+    (store,) = manager.probed("worker-1", False, 0)
+    manager.probed("worker-2", False, 0)
+    desk.do(manager.stored(store.revision, "", 0))
+    both = (before.table == 1) & (before.replicas[:, 0] == 2)
+    assert (desk.view.table[both] == 2).all(), "its last sure copy is dead; the third was not compared with it"
+
+
 def learning(**rules: Any) -> tuple[Desk, int]:
     """worker-1 of three has died and is back, and is a learner of this partition, whose primary is worker-0."""
     desk = formed(3, replicas=2, **rules)
@@ -672,14 +697,14 @@ def test_a_manager_that_begins_again_goes_on() -> None:
     again = Desk(Rules(expected_workers=3, replicas=2), desk.state)
     manager = again.manager
     assert manager.generation == desk.manager.generation + 1
-    assert manager.formed
-    assert manager.view.version == desk.view.version
-    assert manager.view.cluster == "prod"
     assert Probe("worker-0", "worker-0:1") in again.orders
-    assert published(again.orders).links == (None, None, None)
+    assert not manager.formed, "nobody has said what is served"
+    assert manager.missing() == "waiting for workers: 0 of 3 have joined"
     publish = published(again.register(9, registration("worker-2", 3, cluster="prod", view_version=desk.view.version)))
     assert publish.links == (None, None, 9)
     assert publish.view.version == desk.view.version
+    assert manager.formed
+    assert manager.view.cluster == "prod"
     again.register(8, registration("worker-0", 1))
     again.tick(4980, 8, 9)
     assert again.view.counts()[1] == 0
@@ -689,13 +714,18 @@ def test_a_manager_that_begins_again_goes_on() -> None:
 def test_after_a_restart_workers_have_time_to_dial() -> None:
     desk = formed(3, replicas=2)
     again = Desk(Rules(expected_workers=3, replicas=2), desk.state)
-    for now_ms in range(0, 4980, 20):
+    again.register(9, registration("worker-2", 3))
+    alive = []
+    for now_ms in range(0, 5100, 20):
+        again.manager.heard(9, now_ms)
         again.do(again.manager.tick(now_ms))
-    assert all(member.alive for member in again.view.members)
-    for now_ms in range(4980, 5100, 20):
-        again.do(again.manager.tick(now_ms))
-    assert not any(member.alive for member in again.view.members)
-    assert again.view.table.tolist() == desk.view.table.tolist(), "nobody has anything that these have not"
+        alive.append([member.alive for member in again.view.members])
+    assert alive[248] == [True, True, True]
+    assert alive[251] == [False, False, True]
+    both = [place for place, member in enumerate(desk.view.members) if member.name != "worker-2"]
+    lost = np.isin(desk.view.table, both) & ~desk.view.copied_by(2)
+    assert again.view.table[lost].tolist() == desk.view.table[lost].tolist(), "nobody else has it"
+    assert set(again.view.table[~lost].tolist()) == {2}
 
 
 def test_a_second_process_of_a_worker_that_has_not_dialled_waits() -> None:

@@ -142,6 +142,58 @@ def test_a_later_request_takes_over() -> None:
     assert names(made) == ["worker-0", "worker-1", "worker-2"]
 
 
+def test_who_is_on_its_way_leaves_too() -> None:
+    made = world()
+    made.store_delay_ms = 400
+    made.manager.scale(5, False, made.now)
+    made.step()
+    assert len(names(made)) == 3
+    assert len(made.manager.workers()) == 5, "they have a seat, and are in no view"
+    finish(made, made.manager.scale(3, False, made.now))
+    made.settle()
+    assert names(made) == ["worker-0", "worker-1", "worker-2"]
+    assert made.workers["worker-4"].exited
+
+
+def test_who_comes_after_it_is_not_wanted_any_more_is_let_go() -> None:
+    made = world()
+    made.supervised = False
+    made.manager.scale(4, False, made.now)
+    made.run(100)
+    finish(made, made.manager.scale(3, False, made.now))
+    made.join("worker-3")
+    made.settle()
+    assert made.workers["worker-3"].exited
+    made.join("worker-3")
+    made.settle()
+    assert "worker-3" in names(made), "who is started once more is meant"
+
+
+def test_a_worker_that_was_frozen_while_it_was_emptied_is_let_go_when_it_thaws() -> None:
+    made = world(replicas=2)
+    frozen = made.workers["worker-1"]
+    move = made.manager.drain_worker("worker-1", False, made.now)
+    frozen.hung = True
+    finish(made, move)
+    assert names(made) == ["worker-0", "worker-2"]
+    frozen.hung = False
+    made.settle()
+    assert frozen.exited
+    assert names(made) == ["worker-0", "worker-2"]
+
+
+def test_a_restart_wants_the_dead_as_well() -> None:
+    made = world(replicas=2)
+    made.kill("worker-1")
+    made.run(1000)
+    move = made.manager.restart_all(False, made.now)
+    made.run(200)
+    assert made.wanted == ("worker-0", "worker-1", "worker-2")
+    made.join("worker-1")
+    finish(made, move)
+    assert names(made) == ["worker-0", "worker-1", "worker-2"]
+
+
 def test_a_dead_worker_without_copies_is_only_forgotten() -> None:
     made = world(replicas=2)
     made.kill("worker-1")

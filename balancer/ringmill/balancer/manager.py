@@ -65,6 +65,8 @@ class Manager:
         self._moves = Moves(state.intention, rules)
         self._write: _Write | None = None
         self._started = False
+        self._is_begun = False
+        """Whether the generation is durable."""
         self._unsaved = True
         """Something other than the view is to be stored: the generation, to begin with."""
         self._restless = True
@@ -104,7 +106,8 @@ class Manager:
         """Why nothing is served yet, for people."""
         if self.trouble:
             return f"the view cannot be stored: {self.trouble}"
-        return f"waiting for workers: {len(self._seats)} of {self._rules.expected_workers} have joined"
+        joined = len(self._seats.links)
+        return f"waiting for workers: {joined} of {len(self._view.members) or self._rules.expected_workers} have joined"
 
     def workers(self) -> Sequence[WorkerState]:
         """Every seat, in the order of names."""
@@ -148,9 +151,9 @@ class Manager:
             return [Refuse(link, Code.UNAVAILABLE, why), *self._seats.suspect(name)]
         orders = self._seats.sit(link, registration, now_ms)
         self._catalogue.adopt(registration)
+        self._moves.came(name, registration.incarnation)
         orders.append(Admit(link, name))
-        if self._published is not None:
-            orders.append(self._publish((link,)))
+        orders += [self._publish((link,))] if self._published is not None else self._announce()
         return [*orders, *self._go_on(now_ms)]
 
     def heard(self, link: int, now_ms: int) -> None:
@@ -183,6 +186,8 @@ class Manager:
         """A link ended."""
         seat = self._seats.at(link)
         orders = self._seats.broken(link, now_ms)
+        if seat is not None and seat.is_gone:
+            self._moves.left(seat.member)
         if seat is not None and self._is_forming:
             self._seats.remove(seat.name)
             return []
@@ -202,15 +207,15 @@ class Manager:
 
     def scale(self, workers: int, validate_only: bool, now_ms: int) -> Move:
         """Asks for this number of workers."""
-        return self._asked(self._moves.scale(self.view, workers, validate_only))
+        return self._asked(self._moves.scale(self.view, self._seats, workers, validate_only))
 
     def drain_worker(self, name: str, validate_only: bool, now_ms: int) -> Move:
         """Asks for a worker to be emptied and let go."""
-        return self._asked(self._moves.drain(self.view, name, validate_only))
+        return self._asked(self._moves.drain(self.view, self._seats, name, validate_only))
 
     def restart_all(self, validate_only: bool, now_ms: int) -> Move:
         """Asks for all workers to be restarted, one after the other."""
-        return self._asked(self._moves.restart_all(self.view, validate_only))
+        return self._asked(self._moves.restart_all(self.view, self._seats, validate_only))
 
     def move(self, number: int) -> Move:
         """How far a request has come. Raises NOT_FOUND for a number that was never given."""
@@ -238,10 +243,17 @@ class Manager:
             self._progress.follow(self._view, write.view, now_ms)
             self._view, self._restless = write.view, True
             self._seats.forget_the_gone({member.name for member in write.view.members})
-        if self._view.version and self._published is not self._view:
-            self._published = self._view
-            orders.append(self._publish(tuple(self._links_of(self._view).values())))
+        self._is_begun = True
+        orders += self._announce()
         return [*orders, *self._go_on(now_ms)]
+
+    def _announce(self) -> list[Order]:
+        """Publishes the newest view if nobody knows it, once the generation is durable and somebody has said what is
+        served: until then callers are to wait."""
+        if not (self._is_begun and self._view.version and self.catalogue) or self._published is self._view:
+            return []
+        self._published = self._view
+        return [self._publish(tuple(self._links_of(self._view).values()))]
 
     def _not_stored(self, write: _Write, error: str, now_ms: int) -> list[Order]:
         """The old view stays. What was written may turn up yet: the next revision is newer, and goes over it."""
@@ -285,6 +297,7 @@ class Manager:
         if changed:
             self._sit(draft)
             draft.fail_over()
+            draft.distrust()
             self._unseat(draft)
         blamed = self._claims.demote(draft, self._progress)
         self._claims.hand_over(draft, self._progress)
@@ -348,8 +361,8 @@ class Manager:
     def _follow_moves(self) -> list[Order]:
         """Tells workers that hold nothing any more that they may go."""
         if self._moves.busy:
-            self._moves.follow(self._view, self._is_whole())
-            self._unsaved |= self._moves.changed
+            self._moves.follow(self._view, self._seats, self._is_whole())
+        self._unsaved |= self._moves.changed
         orders: list[Order] = [*self._moves.wants()]
         for seat in self._seats:
             self._seats.drain(seat, seat.asks_to_leave or self._moves.drains(seat.member))

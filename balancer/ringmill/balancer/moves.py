@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from ringmill.balancer.orders import Want
 from ringmill.balancer.rehearsal import Effort, rehearse
 from ringmill.balancer.rules import Rules
+from ringmill.balancer.seats import Seats
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.view import Member, View
-from ringmill.internal.v1.store_pb2 import Intention
+from ringmill.internal.v1.store_pb2 import Intention, Leaver
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +79,23 @@ class Moves:
 
     # Requests
 
-    def scale(self, view: View, workers: int, validate_only: bool) -> Move:
+    def scale(self, view: View, seats: Seats, workers: int, validate_only: bool) -> Move:
         """Asks for this number of workers. Raises INVALID_ARGUMENT for none, or more than there are partitions."""
         if not 1 <= workers < view.partitions:
             raise RingmillError(Code.INVALID_ARGUMENT, f"scale to 1 to {view.partitions - 1} workers, not {workers}")
-        names = sorted((member.name for member in view.members if not member.draining), key=_natural)
+        names = self._staying(view, seats)
         stay, leave = names[:workers], names[workers:]
-        come = _fresh_names({member.name for member in view.members}, workers - len(stay))
-        target = [member for member in view.members if member.name in stay] + [_expected(name) for name in come]
+        come = _fresh_names({*names, *(member.name for member in view.members)}, workers - len(stay))
+        target = [member for member in view.members if member.name in stay]
+        here = {member.name for member in view.members}
+        target += [_expected(name) for name in (*stay, *come) if name not in here]
         self._refuse_loss(view, leave)
         told = [f"{name} leaves" for name in leave] + [f"{name} joins" for name in come]
         text = ", ".join(told) or f"there are {workers} workers already"
-        intention = Intention(wanted=[*stay, *come], leaving=leave)
+        intention = self._intend([*stay, *come], leave, seats)
         return self._begin(view, intention, rehearse(view, target, self._rules), text, validate_only)
 
-    def drain(self, view: View, name: str, validate_only: bool) -> Move:
+    def drain(self, view: View, seats: Seats, name: str, validate_only: bool) -> Move:
         """Asks for a worker to be emptied and let go. Raises NOT_FOUND, or FAILED_PRECONDITION if nobody else could
         take what it holds."""
         names = [member.name for member in view.members]
@@ -104,11 +107,11 @@ class Moves:
                 Code.FAILED_PRECONDITION, f"nobody else could take what {name} holds: start another worker first"
             )
         self._refuse_loss(view, [name])
-        stay = [each for each in names if each != name and each not in self.intention.leaving]
-        intention = Intention(wanted=stay, leaving=sorted({*self.intention.leaving, name}))
+        stay = [each for each in self._staying(view, seats) if each != name]
+        intention = self._intend(stay, [name], seats)
         return self._begin(view, intention, rehearse(view, others, self._rules), f"{name} leaves", validate_only)
 
-    def restart_all(self, view: View, validate_only: bool) -> Move:
+    def restart_all(self, view: View, seats: Seats, validate_only: bool) -> Move:
         """Asks for all workers to be restarted, one after the other. Raises FAILED_PRECONDITION if there is only one:
         nobody could serve meanwhile."""
         names = sorted((member.name for member in view.members if member.alive and not member.draining), key=_natural)
@@ -120,7 +123,9 @@ class Moves:
         held = Effort(int(view.partitions), int(view.copies().sum()))
         effort = Effort(2 * held.primaries, 2 * held.copies)  # out and back again
         text = f"one after the other: {', '.join(names)}"
-        return self._begin(view, Intention(wanted=names, restarting=names), effort, text, validate_only)
+        intention = self._intend(self._staying(view, seats), [], seats)
+        intention.restarting.extend(names)
+        return self._begin(view, intention, effort, text, validate_only)
 
     def progress(self, number: int, view: View) -> Move:
         """How far a request has come. Raises NOT_FOUND for a number that was never given."""
@@ -134,6 +139,22 @@ class Moves:
             stay = [member for member in view.members if member.name in self.intention.wanted]
             request.measure(rehearse(view, stay, self._rules), view.version)
         return _told(request)
+
+    def _staying(self, view: View, seats: Seats) -> list[str]:
+        """Names of all who are here or are to come, and are not to leave; the dead among them."""
+        here = {member.name for member in view.members} | {seat.name for seat in seats if not seat.asks_to_leave}
+        leaving = {leaver.name for leaver in self.intention.leaving}
+        return sorted({*here, *self.intention.wanted} - leaving, key=_natural)
+
+    def _intend(self, wanted: Sequence[str], leave: Sequence[str], seats: Seats) -> Intention:
+        """Who was to leave before and is not wanted leaves still. Who is not linked just now may be on its way."""
+        intention = Intention(wanted=wanted)
+        intention.leaving.extend(each for each in self.intention.leaving if each.name not in (*wanted, *leave))
+        for name in leave:
+            seat = seats.get(name)
+            linked = seat is not None and seat.link is not None
+            intention.leaving.add(name=name, incarnation=seat.member.incarnation if seat is not None and linked else 0)
+        return intention
 
     def _begin(self, view: View, intention: Intention, effort: Effort, text: str, validate_only: bool) -> Move:
         if not view.version:
@@ -170,26 +191,40 @@ class Moves:
     def drains(self, member: Member) -> bool:
         """Whether a worker is to be emptied."""
         intention = self.intention
-        if member.name in intention.leaving:
+        process = member.name, member.incarnation
+        if any(leaver.name == member.name and leaver.incarnation in (0, process[1]) for leaver in intention.leaving):
             return True
-        return bool(intention.restarting) and (intention.restarting[0], intention.restarted) == (
-            member.name,
-            member.incarnation,
-        )
+        return bool(intention.restarting) and (intention.restarting[0], intention.restarted) == process
 
-    def follow(self, view: View, is_whole: bool) -> None:
+    def left(self, member: Member) -> None:
+        """A process has left in peace: it does not come back."""
+        leavers = [leaver for leaver in self.intention.leaving if leaver.name != member.name]
+        if len(leavers) < len(self.intention.leaving):
+            self._keep(leavers)
+
+    def came(self, name: str, incarnation: int) -> None:
+        """A process has registered. If another was to leave, that one is gone; if whichever comes was to, it is it."""
+        leavers = [
+            Leaver(name=each.name, incarnation=incarnation) if each.name == name else each
+            for each in self.intention.leaving
+            if each.name != name or each.incarnation in (0, incarnation)
+        ]
+        if leavers != list(self.intention.leaving):
+            self._keep(leavers)
+
+    def _keep(self, leavers: Sequence[Leaver]) -> None:
+        kept = list(leavers)
+        del self.intention.leaving[:]
+        self.intention.leaving.extend(kept)
+        self.changed = True
+
+    def follow(self, view: View, seats: Seats, is_whole: bool) -> None:
         """Looks at the newest view: what is done, and what is next? is_whole: nothing is left to be moved in it."""
         processes = {member.name: member.incarnation for member in view.members if member.alive}
-        names = {member.name for member in view.members}
-        intention = self.intention
-        leaving = [name for name in intention.leaving if name in names]
-        if leaving != list(intention.leaving):
-            del intention.leaving[:]
-            intention.leaving.extend(leaving)
-            self.changed = True
-        if intention.restarting:
+        if self.intention.restarting:
             self._follow_restart(processes, is_whole)
-        self._settle(processes, is_whole)
+        present = [*view.members, *(seat.member for seat in seats)]
+        self._settle(processes, is_whole and not any(each.draining or self.drains(each) for each in present))
 
     def _follow_restart(self, processes: dict[str, int], is_whole: bool) -> None:
         intention = self.intention
@@ -212,7 +247,7 @@ class Moves:
         if request is None or request.done:
             return
         missing = [name for name in intention.wanted if name not in processes]
-        if intention.leaving or intention.restarting or not is_whole:
+        if intention.restarting or not is_whole:
             return
         if missing:
             self._say(f"waiting for {', '.join(missing)} to start")

@@ -32,7 +32,15 @@ class Intention(_message.Message):
     RESTARTING_FIELD_NUMBER: _ClassVar[int]
     RESTARTED_FIELD_NUMBER: _ClassVar[int]
     wanted: _containers.RepeatedScalarFieldContainer[str]
-    leaving: _containers.RepeatedScalarFieldContainer[str]
+    leaving: _containers.RepeatedCompositeFieldContainer[Leaver]
     restarting: _containers.RepeatedScalarFieldContainer[str]
     restarted: int
-    def __init__(self, wanted: _Optional[_Iterable[str]] = ..., leaving: _Optional[_Iterable[str]] = ..., restarting: _Optional[_Iterable[str]] = ..., restarted: _Optional[int] = ...) -> None: ...
+    def __init__(self, wanted: _Optional[_Iterable[str]] = ..., leaving: _Optional[_Iterable[_Union[Leaver, _Mapping]]] = ..., restarting: _Optional[_Iterable[str]] = ..., restarted: _Optional[int] = ...) -> None: ...
+
+class Leaver(_message.Message):
+    __slots__ = ("name", "incarnation")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    incarnation: int
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[int] = ...) -> None: ...
