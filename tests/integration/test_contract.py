@@ -94,7 +94,7 @@ def test_the_first_response_describes_the_stream(stub: ProcessingServiceStub) ->
 
 def test_the_receipt_claims_what_was_achieved(stub: ProcessingServiceStub) -> None:
     (got,) = stub.Process(iter([request(event("receipt", 1.0), ack=AckLevel.ACK_LEVEL_ALL)]), timeout=20)
-    assert got.receipt.ack == AckLevel.ACK_LEVEL_PRIMARY
+    assert got.receipt.ack == AckLevel.ACK_LEVEL_ALL
     assert got.receipt.copies == 1
 
 

@@ -91,7 +91,7 @@ def test_the_receipt_tells_how_long_it_waited(lane: Lane, clock: TurnedClock) ->
     clock.now_ns = 7_000
     got = handle(lane, request("a"), arrived_ns=2_000)
     assert (got.receipt.queue_us, got.receipt.epoch, got.receipt.copies) == (5, 9, 1)
-    assert got.receipt.ack == pb.ACK_LEVEL_PRIMARY
+    assert got.receipt.ack == pb.ACK_LEVEL_ALL
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Lane:
         self.telemetry = telemetry
         self._stages = telemetry.stages(served.name)
         self._response = ProcessResponse()
-        self._response.receipt.ack = AckLevel.ACK_LEVEL_PRIMARY
+        self._response.receipt.ack = AckLevel.ACK_LEVEL_ALL  # of all copies, as far as it knows: the one here
         self._response.receipt.copies = 1
 
     def handle(

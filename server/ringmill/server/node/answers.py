@@ -20,6 +20,7 @@ def _tag(message: MessageDescriptor, field: str, wire_type: int) -> bytes:
 
 _RECEIPT = _tag(ProcessResponse.DESCRIPTOR, "receipt", DELIMITED)
 _ACK_ALL = _tag(Receipt.DESCRIPTOR, "ack", VARINT) + varint(AckLevel.ACK_LEVEL_ALL)
+_EARLY = ProcessResponse(receipt=Receipt(ack=AckLevel.ACK_LEVEL_PRIMARY)).SerializeToString()
 _COPIES = _tag(Receipt.DESCRIPTOR, "copies", VARINT)
 _REPLICATE_US = _tag(Receipt.DESCRIPTOR, "replicate_us", VARINT)
 
@@ -40,7 +41,7 @@ def committed_result(part: int, response: bytes, copies: int, replicate_us: int)
 
 def provisional_result(part: int, response: bytes) -> bytes:
     """The answer to a part that copies do not hold yet."""
-    return result_prefix(part, len(response), provisional=True) + response
+    return result_prefix(part, len(response) + len(_EARLY), provisional=True) + response + _EARLY
 
 
 def committed_parts(part: int) -> bytes:
