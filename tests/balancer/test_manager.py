@@ -783,6 +783,16 @@ def test_a_worker_that_leaves_takes_nothing_with_it() -> None:
     assert world.restarted == []
 
 
+def test_a_copy_that_leaves_is_replaced_first() -> None:
+    world = World(small()).form(4)
+    world.run(200)
+    since = len(world.views)
+    world.leave("worker-1")
+    world.settle()
+    assert len(world.manager.view.members) == 3
+    assert min(int(view.copies().min()) for view in world.views[since:]) == 2
+
+
 def test_a_draining_worker_serves_until_its_partitions_are_elsewhere() -> None:
     desk = formed(2, replicas=2)
     desk.register(3, registration("worker-2", 9))

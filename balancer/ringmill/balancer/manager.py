@@ -22,10 +22,11 @@ from ringmill.balancer.progress import Progress
 from ringmill.balancer.report import Explanation, Figures, WorkerState, explain, figures, worker_states
 from ringmill.balancer.rules import Rules
 from ringmill.balancer.seats import Seat, Seats
+from ringmill.balancer.state import behind, loaded, no_view
 from ringmill.core.agreement import Served
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.maglev import NOBODY
-from ringmill.core.view import View, view_from_proto, view_to_proto
+from ringmill.core.view import View, view_to_proto
 from ringmill.internal.v1.link_pb2 import Heartbeat, Registration, Report
 from ringmill.internal.v1.store_pb2 import State
 
@@ -51,7 +52,7 @@ class Manager:
         rules.validate()
         self._rules = rules
         state = State.FromString(stored) if stored else State()
-        self._view = _loaded(rules, state)
+        self._view = loaded(rules, state)
         """The newest durable view."""
         self._published: View | None = None
         self._revision = state.revision
@@ -85,7 +86,7 @@ class Manager:
     @property
     def view(self) -> View:
         """The newest view that was published; version 0 until the first."""
-        return self._published or _no_view(self._rules, self._view.cluster)
+        return self._published or no_view(self._rules, self._view.cluster)
 
     @property
     def formed(self) -> bool:
@@ -145,7 +146,7 @@ class Manager:
             return [Refuse(link, error.code, error.message)]
         name = registration.name
         if registration.cluster and registration.view_version > self._view.version:
-            return [Fatal(_behind(registration, self._view))]
+            return [Fatal(behind(registration, self._view))]
         if self._seats.is_taken(registration):
             why = f"another process is worker {name}: this one may have its place once that one is dead"
             return [Refuse(link, Code.UNAVAILABLE, why), *self._seats.suspect(name)]
@@ -279,7 +280,7 @@ class Manager:
             return orders
         self._unsaved = self._moves.changed = False
         self._write = _Write(self._revision + 1, view, claims, blamed)
-        return [*orders, Store(self._state(view), self._revision + 1)]
+        return [*orders, Store(self._state(view).SerializeToString(), self._revision + 1)]
 
     def _is_time(self, now_ms: int) -> bool:
         """Whether a plan may find something to do."""
@@ -417,7 +418,7 @@ class Manager:
         known = tuple(link for link in tell if link in links.values())
         return Publish(self.view, tuple(links.get(place) for place in places), known)
 
-    def _state(self, view: View | None) -> bytes:
+    def _state(self, view: View | None) -> State:
         view = view or self._view
         return State(
             revision=self._revision + 1,
@@ -427,35 +428,4 @@ class Manager:
             intention=self._moves.intention,
             serves=self._catalogue.serves,
             platform=self._catalogue.platform,
-        ).SerializeToString()
-
-
-def _no_view(rules: Rules, cluster: str) -> View:
-    return View(0, cluster, (), np.full(rules.partitions, NOBODY, np.int32))
-
-
-def _loaded(rules: Rules, state: State) -> View:
-    """The view of a stored state, checked against the rules; one of version 0 if there is none."""
-    if rules.cluster and state.cluster and state.cluster != rules.cluster:
-        raise RingmillError(
-            Code.FAILED_PRECONDITION, f"the stored state is of cluster {state.cluster!r}, not {rules.cluster!r}"
         )
-    if not state.HasField("view"):
-        return _no_view(rules, state.cluster or rules.cluster)
-    view = view_from_proto(state.view)
-    if view.partitions != rules.partitions:
-        raise RingmillError(
-            Code.FAILED_PRECONDITION,
-            f"the stored state has {view.partitions} partitions, not {rules.partitions}: give it another folder, or "
-            f"--partitions {view.partitions}",
-        )
-    return view
-
-
-def _behind(registration: Registration, view: View) -> RingmillError:
-    return RingmillError(
-        Code.FAILED_PRECONDITION,
-        f"worker {registration.name} obeys view {registration.view_version} of cluster {view.cluster!r}, and the "
-        f"stored state ends at view {view.version}: it is an old copy, and going on from it would lose data. Start "
-        "the balancer with the newest state, or all workers anew",
-    )
