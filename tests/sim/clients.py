@@ -24,7 +24,7 @@ WATCH_MS = 20
 AGAIN_MS = 60
 RETRYABLE = frozenset({Code.UNAVAILABLE})
 """How a session may end, whatever faults there are."""
-LOSING = frozenset({Code.FAILED_PRECONDITION})
+LOSING = frozenset({Code.FAILED_PRECONDITION, Code.ABORTED})
 """How it may end, too, where partitions may lose all copies: what they knew of it is forgotten."""
 
 

@@ -64,7 +64,7 @@ class WorkerProcess(Process):
     def start(self) -> None:
         super().start()
         world = self._world
-        self.incarnation = world.random.getrandbits(62) << 1 | 1
+        self.begin(world.random.getrandbits(62) << 1 | 1)
         self.ended = False
         self.seen = self.view = None
         self._kit = world.pool.take()
@@ -79,6 +79,10 @@ class WorkerProcess(Process):
         self._loop = loop
         self._dial()
         self._tick()
+
+    def begin(self, incarnation: int) -> None:
+        """A process has an identity of its own."""
+        self.incarnation = incarnation
 
     def crash(self) -> None:
         super().crash()

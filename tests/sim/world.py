@@ -20,7 +20,7 @@ FORM_MS = 2_000
 """Within this a cluster forms."""
 LOST_MS = 3_000
 """What is left of a cluster that lost a partition is watched for so long."""
-HEAL_MS = 15_000
+HEAL_MS = 12_000
 """Within this, after the last fault, every client has finished and every partition has its copies."""
 LOOK_MS = 50
 """How often that is looked at."""
