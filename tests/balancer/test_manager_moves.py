@@ -118,6 +118,25 @@ def test_all_are_restarted_one_after_the_other() -> None:
         assert f"restarting {name}: its partitions go elsewhere" in texts
 
 
+def test_the_next_restart_waits_until_all_is_whole_again() -> None:
+    made = world(replicas=2)
+    made.slow = True
+    since = len(made.views) - 1
+    finish(made, made.manager.restart_all(False, made.now))
+    begun = [
+        before
+        for before, after in pairwise(made.views[since:])
+        if any(member.draining for member in after.members) and not any(member.draining for member in before.members)
+    ]
+    assert len(begun) == 3
+    for view in begun:
+        assert len(view.members) == 3
+        assert all(member.alive for member in view.members)
+        assert (view.copies() == 2).all()
+        assert (view.learners == NOBODY).all()
+        assert max(view.counts()) - min(view.counts()) <= 1, "the one before has its share again"
+
+
 def test_the_next_manager_goes_on_with_it() -> None:
     made = world(on_total_loss="refuse", replicas=1)
     before = {member.incarnation for member in made.manager.view.members}

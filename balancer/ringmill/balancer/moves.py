@@ -237,7 +237,7 @@ class Moves:
                 self._say(f"restarting {head}: its partitions go elsewhere")
         elif process is None:
             self._say(f"restarting {head}: waiting for it to come back")
-        elif process != intention.restarted and is_whole:
+        elif process != intention.restarted:
             del intention.restarting[0]
             intention.restarted = 0
             self.changed = True
