@@ -54,7 +54,7 @@ def test_an_heir_holds_its_partition_and_the_dead_leave_it() -> None:
 
 
 def test_too_few_copies_take_no_events() -> None:
-    assert copied_view(2).routes.tolist() == [0, 1, -1, HELD, -1]
+    assert copied_view(2).routes.tolist() == [0, 1, HELD, HELD, -1], "a learner will be the second copy"
     assert copied_view(3).routes.tolist() == [-1, 1, -1, -1, -1]
 
 

@@ -138,11 +138,11 @@ def alone(app: Path, start: Start) -> Site:
 
 
 @pytest.fixture(scope="session")
-def start_cluster(app: Path, start: Start) -> Callable[[tuple[str, ...]], Site]:
+def start_cluster(app: Path, start: Start) -> Callable[..., Site]:
     """Starts a balancer and workers of these names, and waits until all are ready."""
 
-    def run(names: tuple[str, ...]) -> Site:
-        balancer = start("balancer", "--listen", "127.0.0.1:0", "--workers", str(len(names)))
+    def run(names: tuple[str, ...], *flags: str) -> Site:
+        balancer = start("balancer", "--listen", "127.0.0.1:0", "--workers", str(len(names)), *flags)
         site = Site(balancer.ready["address"], link=balancer.ready["link"])
         for name in names:
             wait = name == names[-1]  # a worker is ready once all have joined
@@ -153,7 +153,7 @@ def start_cluster(app: Path, start: Start) -> Callable[[tuple[str, ...]], Site]:
 
 
 @pytest.fixture(scope="session")
-def balanced(start_cluster: Callable[[tuple[str, ...]], Site]) -> Site:
+def balanced(start_cluster: Callable[..., Site]) -> Site:
     """A balancer and two workers."""
     return start_cluster(("worker-0", "worker-1"))
 

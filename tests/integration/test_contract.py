@@ -14,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from ringmill.core.hashing import partition_of
 from ringmill.v1.processing_pb2 import (
     AckLevel,
     DescribePipelineRequest,
@@ -92,10 +93,11 @@ def test_the_first_response_describes_the_stream(stub: ProcessingServiceStub) ->
     assert not second.HasField("stream")
 
 
-def test_the_receipt_claims_what_was_achieved(stub: ProcessingServiceStub) -> None:
+@pytest.mark.parametrize(("site", "copies"), [("alone", 1), ("balanced", 2)], indirect=["site"])
+def test_the_receipt_claims_what_was_achieved(stub: ProcessingServiceStub, copies: int) -> None:
     (got,) = stub.Process(iter([request(event("receipt", 1.0), ack=AckLevel.ACK_LEVEL_ALL)]), timeout=20)
     assert got.receipt.ack == AckLevel.ACK_LEVEL_ALL
-    assert got.receipt.copies == 1
+    assert got.receipt.copies == copies
 
 
 def test_heartbeats_are_answered_in_their_place(stub: ProcessingServiceStub) -> None:
@@ -231,13 +233,20 @@ def test_what_is_not_served_yet_says_so(stub: ProcessingServiceStub) -> None:
     calls = [
         lambda: stub.Query(QueryRequest(pipeline="readings"), timeout=20),
         lambda: stub.ListKeys(ListKeysRequest(pipeline="readings"), timeout=20),
-        lambda: stub.Locate(LocateRequest(), timeout=20),
         lambda: list(stub.Subscribe(SubscribeRequest(pipeline="readings"), timeout=20)),
     ]
     for call in calls:
         with pytest.raises(grpc.RpcError) as caught:
             call()
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_locate_tells_partition_and_owner(balanced: object) -> None:
+    with grpc.insecure_channel(balanced.address) as channel:  # type: ignore[attr-defined]
+        got = ProcessingServiceStub(channel).Locate(LocateRequest(keys=["a", "b"]), timeout=20)
+    assert [each.partition for each in got.locations] == [partition_of(b"a"), partition_of(b"b")]
+    for each in got.locations:
+        assert {each.primary, *each.replicas} == {"worker-0", "worker-1"}
 
 
 def test_health_and_reflection(site: object) -> None:

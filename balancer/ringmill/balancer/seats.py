@@ -28,6 +28,8 @@ class Seat:
     heard_ms: int = 0
     due_ms: int | None = None
     """When it is dead unless it has dialled; None while it has a link, or is dead already."""
+    has_dialled: bool = False
+    """False until it dials the first time in this manager's life."""
     asks_to_leave: bool = False
     """The worker itself wants to be let go."""
     is_let_go: bool = False
@@ -125,6 +127,7 @@ class Seats:
         draining = seat.member.draining
         seat.member = _member(registration, draining)
         seat.link, seat.heard_ms, seat.due_ms = link, now_ms, None
+        seat.has_dialled = True
         seat.is_let_go = seat.is_gone = False
         self._names[link] = name
         self.changed = True
@@ -161,7 +164,7 @@ class Seats:
             return []
         if not alive:
             return self.bury(seat, "nobody listens at its port")
-        if seat.due_ms is not None:
+        if seat.due_ms is not None and seat.has_dialled:  # else it may not know yet that there is a new balancer
             seat.due_ms = min(seat.due_ms, now_ms + self._rules.grace_ms)
         return []
 

@@ -103,11 +103,16 @@ class View:
 
     @property
     def routes(self) -> Table:
-        """int32[partitions]: the primary where it takes events; HELD where an heir takes over; else NOBODY."""
+        """int32[partitions]: the primary where it takes events, else NOBODY.
+
+        HELD where an heir takes over, and where a copy that is being made is all that is missing.
+        """
         alive = np.array([member.alive for member in self.members] + [False])  # NOBODY, -1, finds the last: False
-        served = alive[self.table] & (self.copies() >= self.min_in_sync)
-        routes = np.where(served, self.table, NOBODY)
-        return np.where(served & (self.heirs != NOBODY), HELD, routes).astype(np.int32)
+        served = alive[self.table]
+        copies = self.copies()
+        soon = copies + alive[self.learners] >= self.min_in_sync
+        held = (self.heirs != NOBODY) | (copies < self.min_in_sync)
+        return np.where(served & soon, np.where(held, HELD, self.table), NOBODY).astype(np.int32)
 
     def copies(self) -> npt.NDArray[np.int64]:
         """int64[partitions]: in-sync copies, the primary included."""

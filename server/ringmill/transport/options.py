@@ -13,7 +13,8 @@ GRACE_MIN_S = 0.05
 """Time that a stopping server gives its idle connections to close in order; cut off, their clients log an error."""
 
 _RECONNECT_FIRST_MS = 100
-_RECONNECT_MAX_MS = 2_000
+_RECONNECT_MAX_MS = 500
+"""A balancer that was restarted is found again within this time; keys wait for it."""
 
 
 def server_options(limits: Limits) -> Options:

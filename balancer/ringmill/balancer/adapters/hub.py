@@ -55,6 +55,8 @@ class Hub:
         self._leaving: dict[int, str] = {}
         """Links to be ended once nothing is owed on them, and why."""
         self._clogged: set[int] = set()
+        self._refused: set[str] = set()
+        """Why workers were refused since the last one joined."""
         self._last = 0
         router.waiting(manager.missing())
 
@@ -187,10 +189,13 @@ class Hub:
             match order:
                 case orders.Admit(link, name):
                     logger.info("worker %s joined from %s", name, self._links[link].peer)
+                    self._refused.clear()
                     self.router.link_up(link)
                     self._links[link].send(JoinResponse(heartbeat_ms=self._heartbeat_ms).SerializeToString())
                 case orders.Refuse(link, code, reason):
-                    logger.warning("refused a worker from %s: %s", self._links[link].peer, reason)
+                    if reason not in self._refused:  # it may dial again and again
+                        self._refused.add(reason)
+                        logger.warning("refused a worker from %s: %s", self._links[link].peer, reason)
                     self._links[link].finish(Status(code, reason))
                 case orders.Drop(link, reason):
                     logger.warning("dropping a link: %s", reason)

@@ -93,7 +93,15 @@ def balancer(
     workers: Annotated[
         int, typer.Option(help="A new cluster serves once so many have joined; more may join later.", min=1, max=512)
     ] = 1,
-    replicas: Annotated[int, typer.Option(help="Copies of each partition, the primary included.", min=1, max=8)] = 1,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="Copies of each partition, the primary included.",
+            min=1,
+            max=8,
+            show_default="2 where there are at least 2 workers",
+        ),
+    ] = None,
     min_in_sync: Annotated[
         int, typer.Option(help="Copies without which a partition takes no events.", min=1, max=8)
     ] = 1,
@@ -137,7 +145,7 @@ def balancer(
             link=link,
             partitions=partitions,
             expected_workers=workers,
-            replicas=replicas,
+            replicas=min(2, workers) if replicas is None else replicas,
             min_in_sync=min_in_sync,
             on_total_loss=on_total_loss or "",
             state_dir=state_dir,

@@ -106,7 +106,8 @@ class Link:
             if why != self._told:
                 logger.warning("no link to the balancer, dialling until there is one (%s)", why)
             self._told = why
-            self._loop.call_later(self._reconnect_s, self._dial_again)
+            # A link that worked may have broken alone: dialled at once, nobody takes its worker for dead.
+            self._loop.call_later(0.0 if self._answered else self._reconnect_s, self._dial_again)
 
     def _dial_again(self) -> None:
         if self._stream is None:
