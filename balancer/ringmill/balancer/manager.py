@@ -378,6 +378,8 @@ class Manager:
         index = self._view.index(seat.name)
         if index == NOBODY or not Draft(self._view, self._rules.replicas).holds(index):
             return True
+        if not seat.asks_to_leave:
+            return False  # an operator can wait until somebody is there to take over, and data cannot
         others = (each.member for each in self._seats if each is not seat)
         return not any(other.alive and not other.draining and other.peer_address for other in others)
 
