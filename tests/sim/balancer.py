@@ -60,7 +60,7 @@ class BalancerProcess(Process):
             min_in_sync=plan.min_in_sync,
             on_total_loss=plan.total_loss,
             rejoin_ms=1500,
-            stall_ms=1500,
+            stall_ms=plan.stall_ms,
         )
         self.manager = Manager(rules, world.store.state)
         self.router = Router(world.pool.splitter, self.manager.view, LIMITS, generation=self.manager.generation)

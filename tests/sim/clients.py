@@ -147,6 +147,8 @@ class PlannedFeed:
 class ClientProcess(Process):
     """A program that sends its batches and ends."""
 
+    prompt = False
+
     def __init__(self, world: "World", number: int, sender: Sender, keys: list[str]) -> None:
         super().__init__(world.scheduler, f"client-{number}")
         self.sender = sender

@@ -138,7 +138,7 @@ def copy_ignores_epochs(apply: Callable[..., Any]) -> Callable[..., Any]:
     def wrong(self: Any, buffer: Any, part: Any, source: int) -> Any:
         ledger = self._ledger
         sources, epochs = ledger.sources.copy(), ledger.epochs.copy()
-        ledger.sources[sources > 0] = source
+        ledger.sources[sources >= 0] = source
         ledger.epochs[:] = 0
         try:
             return apply(self, buffer, part, source)

@@ -16,7 +16,10 @@ from tests.sim.scheduler import MILLISECOND_NS, SECOND_NS, Process, Scheduler
 
 WINDOW_BYTES = 64 << 10
 """What may be on its way in one direction before writes wait: flow control."""
+PROMPT = 0.8
+"""Chance that a write that there is room for is over at once. Where it is not, more gathers meanwhile."""
 CONNECT_TIMEOUT_NS = SECOND_NS
+_FACTORS = (0.2, 1.0, 1.0, 10.0)
 DELAY_MAX_NS = 150 * MILLISECOND_NS
 
 
@@ -29,9 +32,9 @@ class Weather:
     slow: float = 0.0
     """Chance that a message takes many times as long."""
 
-    def draw(self, random: Random) -> int:
+    def draw(self, random: Random, factor: float = 1.0) -> int:
         """The delay of one message."""
-        delay_ns = int(random.random() * 2 * self.delay_ns)
+        delay_ns = int(random.random() * 2 * self.delay_ns * factor)
         if self.slow and random.random() < self.slow:
             delay_ns *= 20
         return min(delay_ns, DELAY_MAX_NS)
@@ -41,6 +44,8 @@ class Weather:
 class Path:
     """One direction between two processes."""
 
+    factor: float = 1.0
+    """How slow it is, compared with the others."""
     cut: bool = False
     held: list["Direction"] = field(default_factory=list)
     """What waits until it is whole again."""
@@ -53,6 +58,8 @@ class Network:
         self.scheduler = scheduler
         self.random = scheduler.random
         self.weather = Weather()
+        self.uneven = False
+        """Whether paths differ."""
         self.streams: list[End] = []
         """The dialling end of each open stream."""
         self._listeners: dict[str, tuple[Process, int, dict[str, Accept]]] = {}
@@ -63,7 +70,8 @@ class Network:
         key = (source.name, target.name)
         found = self._paths.get(key)
         if found is None:
-            found = self._paths[key] = Path()
+            factor = self.random.choice(_FACTORS) if self.uneven else 1.0
+            found = self._paths[key] = Path(factor)
         return found
 
     def listen(self, address: str, process: Process, routes: dict[str, Accept]) -> None:
@@ -207,8 +215,7 @@ class Direction:
                 self.pump_later(message.arrives_ns - now_ns)
                 return
             self.waiting.popleft()
-            target = self.target
-            scheduler.at(0, target.process, target.receive, (message,))
+            scheduler.within(self.target.process, self.target.receive, (message,))
 
     def lose_suffix(self, random: Random) -> None:
         """Of what is on its way only a beginning will arrive, and nothing that is sent from now on."""
@@ -286,10 +293,12 @@ class End:
     # Writing
 
     def _write(self, message: bytes) -> None:
-        self.writing = True
         self._put(message, None)
         network = self.network
-        network.scheduler.at(network.weather.draw(network.random) >> 2, self.process, self._written)
+        prompt = self.process.prompt and network.random.random() < PROMPT
+        self.writing = not prompt or self.outgoing_bytes > WINDOW_BYTES
+        if self.writing:
+            network.scheduler.at(network.weather.draw(network.random) >> 2, self.process, self._written)
 
     def _put(self, data: bytes, act: "Callable[[End], None] | None") -> None:
         outgoing = getattr(self, "outgoing", None)
@@ -297,7 +306,8 @@ class End:
             return
         network = self.network
         network.scheduler.note(data)
-        arrives_ns = outgoing.arrival(network.scheduler.now_ns + network.weather.draw(network.random))
+        delay_ns = network.weather.draw(network.random, outgoing.path.factor)
+        arrives_ns = outgoing.arrival(network.scheduler.now_ns + delay_ns)
         outgoing.put(Message(data, act, arrives_ns))
 
     def _written(self) -> None:
@@ -305,16 +315,18 @@ class End:
             return
         if self.outgoing_bytes > WINDOW_BYTES:
             self.network.scheduler.at(MILLISECOND_NS, self.process, self._written)
-        elif self._queue:
+            return
+        self.writing = False
+        while self._queue and not self.writing:
             message = self._queue.popleft()
             self.queued_bytes -= len(message)
             self._write(message)
+        if self.writing:
+            return
+        if self._finishing is not None:
+            self._finish_now()
         else:
-            self.writing = False
-            if self._finishing is not None:
-                self._finish_now()
-            else:
-                self._guarded(self.handler.on_drain)
+            self._guarded(self.handler.on_drain)
 
     @property
     def outgoing_bytes(self) -> int:

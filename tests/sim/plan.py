@@ -59,6 +59,14 @@ class Plan:
     phase_ms: int
     delay_us: int
     slow: float
+    uneven: bool
+    """Whether some paths are much slower than others, so that news comes round about before it comes straight."""
+    stall_ms: int
+    """How long a learner may take before it is given up."""
+    silent_ms: int
+    """How long a copy may owe an acknowledgement before its primary says so."""
+    seeding: int
+    """Snapshots on their way to one learner."""
     reckless: bool
     """Whether faults may take the last copy of a partition; then only safety is asked for."""
     total_loss: str
@@ -87,10 +95,14 @@ def draw(seed: int) -> Plan:
         replicas=replicas,
         min_in_sync=2 if replicas > 1 and random.random() < 0.15 else 1,
         senders=senders,
-        keys=random.choice([3, 8, 20, 40]),
+        keys=random.choice([3, 8, 20, 40] if all(sender.batches < 30 for sender in senders) else [20, 40]),
         phase_ms=phase_ms,
         delay_us=random.choice([50, 300, 1000, 4000]),
         slow=random.choice([0.0, 0.0, 0.02, 0.1]),
+        uneven=random.random() < 0.4,
+        stall_ms=random.choice([120, 1500, 1500]),
+        silent_ms=random.choice([120, 700, 700]),
+        seeding=random.choice([1, 4, 16]),
         reckless=reckless,
         total_loss="restart-empty" if reckless and random.random() < 0.5 else "refuse",
         every_ms=random.choice([40.0, 100.0, 250.0]),
@@ -99,12 +111,12 @@ def draw(seed: int) -> Plan:
 
 
 def _draw_sender(random: Random, name: str, phase_ms: int) -> Sender:
-    batches = random.randint(4, 14)
+    batches = random.choice([random.randint(4, 14), random.randint(4, 14), random.randint(30, 60)])
     return Sender(
         producer=name if random.random() < 0.75 else "",
         ack=random.choice(["", "all", "primary"]),
         batches=batches,
-        events_max=random.choice([1, 2, 4, 8]),
+        events_max=random.choice([1, 2, 4, 8] if batches < 30 else [1, 3]),
         in_flight=random.choice([1, 2, 8]),
         think_ms=phase_ms / batches * random.choice([0.1, 0.6, 1.2]),
         timeout_ms=random.choice([0, 0, 0, 0, 50, 500]),

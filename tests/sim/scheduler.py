@@ -20,6 +20,9 @@ class Violation(AssertionError):  # noqa: N818
 class Process:
     """What a machine runs under one name: it may die, and a new one may take its place."""
 
+    prompt = True
+    """Whether its writes may be over at once, without its being told: it sends whenever it can."""
+
     def __init__(self, scheduler: "Scheduler", name: str) -> None:
         self.scheduler = scheduler
         self.name = name
@@ -89,6 +92,14 @@ class Scheduler:
         self._serial += 1
         life = 0 if process is None else process.life
         heapq.heappush(self._queue, (self.now_ns + delay_ns, self._serial, process, life, call, args, timer))
+
+    def within(self, process: Process, call: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """Runs call(*args) now, inside a process: later if it is paused. A part of a step, and looked at as one."""
+        if process.paused:
+            process.backlog.append((call, args, False))
+        else:
+            call(*args)
+            self.after_step()
 
     def run(self, until_ns: int, done: Callable[[], bool]) -> bool:
         """Runs all calls up to a time, or until done() says so; tells whether it did."""

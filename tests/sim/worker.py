@@ -71,7 +71,12 @@ class WorkerProcess(Process):
         served = Served("checker", 0, DESCRIPTION, EVENTS_MAX)
         lane = Lane(served, self._kit.engine, self.clock, Telemetry.off())
         identity = Identity(self.name, self.incarnation, peer_address=self.address, platform="virtual")
-        rules = Rules(audit_ns=200 * MILLISECOND_NS, request_bytes_max=REQUEST_BYTES_MAX)
+        rules = Rules(
+            silent_ns=world.plan.silent_ms * MILLISECOND_NS,
+            audit_ns=200 * MILLISECOND_NS,
+            seeding_partitions=world.plan.seeding,
+            request_bytes_max=REQUEST_BYTES_MAX,
+        )
         self.node = Node(identity, [lane], self._kit.ledger, rules)
         self._peers, self._guests, self._guest_chunks = {}, {}, {}
         loop = VirtualLoop(world.network, self)
@@ -146,6 +151,8 @@ class WorkerProcess(Process):
     def perform(self) -> None:
         """Does what the node wants done."""
         node = self.node
+        if not node.effects:
+            return
         while node.effects:
             wanted = list(node.effects)
             node.effects.clear()

@@ -54,6 +54,7 @@ class World:
         self.random = Random(plan.seed)
         self.scheduler = Scheduler(self.random)
         self.network = Network(self.scheduler)
+        self.network.uneven = plan.uneven
         self.weather = Weather(plan.delay_us * 1000, plan.slow)
         self.store = DurableStore(self.scheduler)
         self.oracle = Oracle()
