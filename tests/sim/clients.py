@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 PUBLIC = "balancer:7400"
-WATCH_MS = 20
+WATCH_MS = 40
 AGAIN_MS = 60
 RETRYABLE = frozenset({Code.UNAVAILABLE})
 """How a session may end, whatever faults there are."""
@@ -146,8 +146,6 @@ class PlannedFeed:
 
 class ClientProcess(Process):
     """A program that sends its batches and ends."""
-
-    prompt = False
 
     def __init__(self, world: "World", number: int, sender: Sender, keys: list[str]) -> None:
         super().__init__(world.scheduler, f"client-{number}")

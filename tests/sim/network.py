@@ -16,7 +16,7 @@ from tests.sim.scheduler import MILLISECOND_NS, SECOND_NS, Process, Scheduler
 
 WINDOW_BYTES = 64 << 10
 """What may be on its way in one direction before writes wait: flow control."""
-PROMPT = 0.0
+PROMPT = 0.8
 """Chance that a write that there is room for is over at once. Where it is not, more gathers meanwhile."""
 CONNECT_TIMEOUT_NS = SECOND_NS
 _FACTORS = (0.2, 1.0, 1.0, 10.0)

@@ -20,8 +20,8 @@ class Violation(AssertionError):  # noqa: N818
 class Process:
     """What a machine runs under one name: it may die, and a new one may take its place."""
 
-    prompt = True
-    """Whether its writes may be over at once, without its being told: it sends whenever it can."""
+    prompt = False
+    """Whether its writes may be over at once, without its being told: it does not wait to hear so."""
 
     def __init__(self, scheduler: "Scheduler", name: str) -> None:
         self.scheduler = scheduler

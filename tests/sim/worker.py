@@ -37,6 +37,8 @@ DESCRIPTION = pipeline.describe()
 class WorkerProcess(Process):
     """One name, and the process that has it now."""
 
+    prompt = True
+
     def __init__(self, world: "World", name: str) -> None:
         super().__init__(world.scheduler, name)
         self.incarnation = 0
