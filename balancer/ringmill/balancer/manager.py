@@ -65,6 +65,8 @@ class Manager:
         self._progress = Progress(rules, self._view, 0)
         self._moves = Moves(state.intention, rules)
         self._write: _Write | None = None
+        self._whole: tuple[View | None, bool] = (None, False)
+        """A view, and whether nothing was left to be moved in it."""
         self._started = False
         self._is_begun = False
         """Whether the generation is durable."""
@@ -332,8 +334,11 @@ class Manager:
 
     def _is_whole(self) -> bool:
         """Whether nothing is left to be moved."""
-        goal = self._placement.goal(eligible(self._view.members))
-        return goal is not None and reconcile.is_whole(Draft(self._view, self._rules.replicas), goal)
+        if self._whole[0] is not self._view:  # asked at each tick, and worth working out once for each view
+            goal = self._placement.goal(eligible(self._view.members))
+            whole = goal is not None and reconcile.is_whole(Draft(self._view, self._rules.replicas), goal)
+            self._whole = (self._view, whole)
+        return self._whole[1]
 
     def _sit(self, draft: Draft) -> None:
         """Members as the seats are. Another process of a name has no copies; where it was the last one, the partition
