@@ -212,7 +212,7 @@ class Table:
         """A copy of the key's row, or None."""
         key_hash = xxh64(key)
         partition = key_hash % self.arrays.segments.size
-        row = self._kernels().find(self.arrays, partition, np.uint64(key_hash), np.frombuffer(key, np.uint8))
+        row = int(self._kernels().find(self.arrays, partition, np.uint64(key_hash), np.frombuffer(key, np.uint8)))
         return None if row == MISSING else self.arrays.rows[row].copy()
 
     def export(self, partition: int) -> bytes:
