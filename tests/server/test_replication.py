@@ -252,3 +252,13 @@ def test_a_leaving_node_says_so_and_serves_on(pair: Cluster) -> None:
     pair.to("a", Producer().part(1, ["x"]))
     assert any(said.draining for said in pair.said["a"])
     assert values(pair.result("a", 1)) == [[1.0]]
+
+
+def test_a_copy_that_was_given_up_does_not_count_in_the_receipt() -> None:
+    cluster = Cluster(["a", "b", "c"])
+    cluster.publish(cluster.view(1, "a", ["b", "c"]))
+    cluster.channel("a", "b").frozen = True
+    cluster.to("a", Producer().part(1, ALL_KEYS))
+    assert cluster.results("a") == []
+    cluster.publish(cluster.view(2, "a", ["c"]))
+    assert response(cluster.result("a", 1)).receipt.copies == 2

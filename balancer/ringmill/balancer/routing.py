@@ -175,7 +175,7 @@ class Routing:
             return [(part, int(route[0]))]
         nobody = len(self.members)
         table = np.where(self.routes == NOBODY, nobody, self.routes)
-        split = self._splitter.split(part.request, self._splitter.scan(part.request), table, nobody + 1)
+        split = self._splitter.split(part.request, self._splitter.rescan(part.request), table, nobody + 1)
         routes = {nobody: NOBODY, nobody + 1: HELD}
         pieces = self._cut(part, [(request, touched) for _, request, touched in split.parts])
         if not part.answered:

@@ -246,6 +246,14 @@ class Splitter:
                 Code.RESOURCE_EXHAUSTED,
                 f"the request has {size} bytes and max_request_bytes is {self.bytes_max}: send smaller batches",
             )
+        return self.rescan(message)
+
+    def rescan(self, message: bytes) -> Scanned:
+        """As `scan`, of a request that was let pass: what servers have appended to it may pass the limit of bytes."""
+        size = len(message)
+        if self._head.size < size:
+            self._head = np.empty(size, np.uint8)
+            self._head_view = self._head.data
         count, head_length = self._scan(
             np.frombuffer(message, _UINT8), 0, size, self.partitions, self._head, self._ranges[: self.events_max]
         )

@@ -193,6 +193,8 @@ class Outcomes:
                 record.number,
                 ordinal,
             )
+            if other < 0:
+                other = _miscounted(ledger, record, ordinal)
             if other >= 0:
                 raise RingmillError(
                     Code.INVALID_ARGUMENT,
@@ -330,6 +332,18 @@ def _copy(column: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """Its first rows; without copying where there are no columns."""
     rows = column[:count]
     return rows.copy() if column.shape[1] else rows
+
+
+def _miscounted(ledger: Ledger, record: _Record, ordinal: int) -> int:
+    """The first partition for which the record stands and has another number of events; -1: none.
+
+    Equal prints do not tell: a client can find other events with the same one.
+    """
+    touched = ledger.arrays.touched[: ledger.touched]
+    mine = touched[touched["record"] == ordinal]
+    counts = np.bincount(record.event_partitions(), minlength=ledger.partitions)
+    wrong = mine["partition"][counts[mine["partition"]] != mine["events"]]
+    return int(wrong[0]) if wrong.size else -1
 
 
 def _unfit() -> RingmillError:

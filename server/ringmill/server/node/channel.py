@@ -31,10 +31,11 @@ class Record:
 class Held:
     """A record that the copy did not apply, or only in part, until a view tells what becomes of it."""
 
-    __slots__ = ("partitions", "pending", "version")
+    __slots__ = ("number", "partitions", "pending", "version")
 
-    def __init__(self, pending: Pending, version: int, partitions: list[int]) -> None:
+    def __init__(self, pending: Pending, number: int, version: int, partitions: list[int]) -> None:
         self.pending = pending
+        self.number = number
         self.version = version
         """The copy's view: nothing is decided before this worker obeys as new a one."""
         self.partitions = partitions

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.frame import PartEntry
 from ringmill.core.memory import Bytes
 from ringmill.engine.ledger import Ledger
-from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, CORRUPT, REFUSED
+from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, CORRUPT, FULL, REFUSED
 from ringmill.engine.outcomes import Outcomes
 from ringmill.internal.v1.link_pb2 import Audit, Open, Snapshot
 from ringmill.server.lane import Lane
@@ -55,6 +57,8 @@ class Copying:
             raise RingmillError(Code.INTERNAL, f"record {part.id} contradicts itself")
         if judged.status not in (ADMITTED, ADMIT):  # this copy is not what its primary takes it for
             touched = ledger.arrays.touched["partition"][: judged.touched]
+            if judged.status == FULL:  # nothing was looked at
+                touched = np.unique(columns.events["partition"][:count])
             return Applied(0, touched[ledger.held[touched] == 0].tolist(), whole=False)
         try:
             if judged.status == ADMIT:
@@ -68,9 +72,16 @@ class Copying:
         refused = ledger.listed(REFUSED) if judged.refused else []
         return Applied(settled.outcomes, refused, whole=not judged.refused and not judged.skipped)
 
-    def open(self, opening: Open, source: int, version: int) -> None:
-        """Opens a producer's stream in the partitions that the peer is primary of."""
-        open_session(self._ledger, self._outcomes, opening, source, version)
+    def open(self, opening: Open, source: int, version: int) -> list[int]:
+        """Opens a producer's stream in the partitions that the peer is primary of.
+
+        Returns those in which it could not: the primary has opened it there.
+        """
+        opened = open_session(self._ledger, self._outcomes, opening, source, version)
+        if opened.code == Code.OK:
+            return []
+        heard = (self._ledger.sources == source) & (self._ledger.held == 0) & (self._ledger.epochs <= version)
+        return np.flatnonzero(heard).tolist()  # type: ignore[no-any-return]
 
     def snapshot(self, snapshot: Snapshot, source: int, version: int) -> list[int] | None:
         """Takes an offer, or all of a partition: the partitions that are still missing, or None: refused.

@@ -113,7 +113,8 @@ class Guests:
                 inbox = self._welcome(guest, request.hello, answer)
             if inbox is not None:
                 for view in request.views:
-                    self.on_view(view_from_proto(view))
+                    if view.version != self.view.version:  # mostly known by now, and reading one takes a while
+                        self.on_view(view_from_proto(view))
             entries = request.entries
         if inbox is None:
             raise RingmillError(Code.INVALID_ARGUMENT, "a channel begins with its hello")
@@ -180,9 +181,9 @@ class Guests:
     def _entry(self, inbox: Inbox, entry: Entry, answer: ReplicateResponse) -> None:
         kind, source, version = entry.WhichOneof("entry"), inbox.source, entry.version
         if kind == "open":
-            self._copying.open(entry.open, source, version)
-            if version < self.view.version:  # it may have missed partitions that are another's by now
-                self._refuse(inbox, entry.id, [], answer)
+            failed = self._copying.open(entry.open, source, version)
+            if failed or version < self.view.version:  # it may have missed partitions that are another's by now
+                self._refuse(inbox, entry.id, failed, answer)
             return
         missing: list[int] | None = None
         if kind == "snapshot":

@@ -147,7 +147,7 @@ class Node:
     def _hear(self, response: JoinResponse) -> None:
         if response.heartbeat_ms:
             self._heartbeat_ns = response.heartbeat_ms * _MILLISECOND_NS
-        if response.HasField("view"):
+        if response.HasField("view") and response.view.version != self.view.version:  # reading one takes a while
             self._obey(view_from_proto(response.view))
         for opening in response.opens:
             self._serving.open(opening, self._now_ns)
@@ -232,7 +232,7 @@ class Node:
             self._seeding.refused(channel, refused.id)
             return
         partitions = [partition for partition in refused.partitions if partition < self.ledger.partitions]
-        channel.held.append(Held(pending, refused.version, partitions))
+        channel.held.append(Held(pending, refused.id, refused.version, partitions))
 
     def _resolve(self, channel: Channel) -> None:
         """Decides about what a copy refused, as far as this worker obeys as new a view as the copy did."""
@@ -240,14 +240,14 @@ class Node:
         for held in waiting:
             if held.version > self.view.version:
                 channel.held.append(held)
-            elif held.pending.opening is not None:
+            elif held.pending.opening is not None and not held.partitions:
                 self._serving.open_again(held.pending, self._now_ns)
             else:
                 held.partitions = [each for each in held.partitions if self._still_owed(channel, each)]
                 if held.partitions:
                     channel.held.append(held)
                 else:
-                    self._serving.acknowledged(held.pending, self._now_ns)
+                    self._serving.waived(held.pending, self._now_ns)
 
     def _still_owed(self, channel: Channel, partition: int) -> bool:
         """Whether a copy that refused a record of the partition is still to have it: then it must be made anew."""
@@ -415,7 +415,7 @@ class Node:
         channel = self.channels.get(seed.learner[0])
         if channel is not None and channel.held:
             for held in channel.held:
-                if partition in held.partitions:
+                if partition in held.partitions and held.number < seed.number:  # what came later it does not have
                     held.partitions.remove(partition)
             self._resolve(channel)
         self._reports.caught_up(partition, int(self.view.epochs[partition]), seed.learner, seed.version)

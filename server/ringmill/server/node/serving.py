@@ -186,7 +186,7 @@ class Serving:
     def _forward_apart(self, request: bytes, part: PartEntry, judged: Judged, pending: Pending) -> None:
         """Puts on each channel the events of its own partitions."""
         channels = self._channels.of(judged.channels)
-        scanned = self._splitter.scan(request)
+        scanned = self._splitter.rescan(request)
         for channel in channels:
             select, table = self._channels.selection(channel)
             cut: Cut = self._ledger.cut(select)
@@ -226,6 +226,11 @@ class Serving:
         if pending.waits <= 0 and self._pendings.remove(pending):
             self._answer(pending, now_ns)
 
+    def waived(self, pending: Pending, now_ns: int) -> None:
+        """One copy needs to have it no more, and counts for none."""
+        pending.copies = max(1, pending.copies - 1)
+        self.acknowledged(pending, now_ns)
+
     def depose(self, marks: Marks) -> None:
         """What touches these partitions can no longer be committed here: it is to be routed again."""
         for pending in self._pendings:
@@ -250,7 +255,7 @@ class Serving:
         channel.held.clear()
         for pending in waiting:
             if pending is not None:
-                self.acknowledged(pending, now_ns)
+                self.waived(pending, now_ns)
 
     def _answer(self, pending: Pending, now_ns: int) -> None:
         number = pending.number
