@@ -113,7 +113,7 @@ class Host:
             elif isinstance(effect, ToPeer):
                 peer = peers.get(effect.name)
                 if peer is not None:
-                    peer.add(effect.chunk)
+                    peer.add(effect.chunk, effect.follows)
                     waiting[peer] = None
             elif isinstance(effect, ToGuest):
                 guest = guests.get(effect.guest)

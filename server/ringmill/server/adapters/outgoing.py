@@ -12,32 +12,35 @@ _JOINED_BYTES_MAX = 32 << 20
 class Outgoing:
     """Chunks for one stream, in order."""
 
-    __slots__ = ("_chunks", "_stream")
+    __slots__ = ("_chunks", "_follows", "_stream")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._chunks: list[Chunk] = []
+        self._follows: set[int] = set()
+        """Places of chunks that must not begin a message."""
 
-    def add(self, chunk: Chunk) -> None:
-        """Appends fields of a message."""
+    def add(self, chunk: Chunk, follows: bool = False) -> None:
+        """Appends fields of a message. follows: the chunk goes on with the one before."""
+        if follows:
+            self._follows.add(len(self._chunks))
         self._chunks.append(chunk)
 
     def flush(self) -> None:
         """Sends what waits, unless a write is in flight: then it goes when that is done."""
         if self._chunks and not self._stream.writing:
-            chunks = self._chunks
-            if len(chunks) > 1:
-                chunks = self._take()
-            else:
-                self._chunks = []
-            self._stream.send(b"".join(chunks))
+            self._stream.send(b"".join(self._take()))
 
     def _take(self) -> list[Chunk]:
-        size = 0
-        for count, chunk in enumerate(self._chunks):
+        size = whole = 0
+        for place, chunk in enumerate(self._chunks):
+            if place not in self._follows:
+                whole = place
             size += len(chunk)
-            if size > _JOINED_BYTES_MAX and count:
-                taken, self._chunks = self._chunks[:count], self._chunks[count:]
+            if size > _JOINED_BYTES_MAX and whole:
+                taken, self._chunks = self._chunks[:whole], self._chunks[whole:]
+                self._follows = {each - whole for each in self._follows if each > whole}
                 return taken
         taken, self._chunks = self._chunks, []
+        self._follows.clear()
         return taken

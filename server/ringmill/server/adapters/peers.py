@@ -49,10 +49,10 @@ class Peer:
         self._outgoing = None
         self._channel.close()
 
-    def add(self, chunk: bytes | memoryview) -> None:
-        """Appends fields of a message; without a stream they are dropped."""
+    def add(self, chunk: bytes | memoryview, follows: bool = False) -> None:
+        """Appends fields of a message, or the rest of the one before; without a stream they are dropped."""
         if self._outgoing is not None:
-            self._outgoing.add(chunk)
+            self._outgoing.add(chunk, follows)
 
     def flush(self) -> None:
         """Sends what waits, if it may."""

@@ -108,4 +108,4 @@ class Channel:
     def _send(self, record: Record) -> None:
         self._effects.append(ToPeer(self.name, record.head))
         if record.body:
-            self._effects.append(ToPeer(self.name, record.body))
+            self._effects.append(ToPeer(self.name, record.body, follows=True))

@@ -81,7 +81,7 @@ class Copying:
         if opened.code == Code.OK:
             return []
         heard = (self._ledger.sources == source) & (self._ledger.held == 0) & (self._ledger.epochs <= version)
-        return np.flatnonzero(heard).tolist()  # type: ignore[no-any-return]
+        return np.flatnonzero(heard).tolist()
 
     def snapshot(self, snapshot: Snapshot, source: int, version: int) -> list[int] | None:
         """Takes an offer, or all of a partition: the partitions that are still missing, or None: refused.

@@ -25,6 +25,8 @@ class ToPeer:
 
     name: str
     chunk: Chunk
+    follows: bool = False
+    """Whether it goes on with what the chunk before began: both must be in one message."""
 
 
 @dataclass(slots=True)
