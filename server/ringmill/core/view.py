@@ -71,15 +71,13 @@ class View:
 
     def __post_init__(self) -> None:
         partitions = len(self.table)
-        fill = {
-            "epochs": np.zeros(partitions, np.uint64),
-            "replicas": np.empty((partitions, 0), np.int32),
-            "learners": np.full(partitions, NOBODY, np.int32),
-            "heirs": np.full(partitions, NOBODY, np.int32),
-        }
-        for name, default in fill.items():
-            if len(getattr(self, name)) == 0:
-                object.__setattr__(self, name, default)
+        if not len(self.epochs):
+            object.__setattr__(self, "epochs", np.zeros(partitions, np.uint64))
+        if not len(self.replicas):
+            object.__setattr__(self, "replicas", np.empty((partitions, 0), np.int32))
+        for name in ("learners", "heirs"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(partitions, NOBODY, np.int32))
         self._check(partitions)
         for array in (self.table, self.epochs, self.replicas, self.learners, self.heirs):
             array.flags.writeable = False
@@ -91,8 +89,9 @@ class View:
         for array in (self.table, self.replicas, self.learners, self.heirs):
             if len(array) != partitions:
                 raise RingmillError(Code.INTERNAL, f"a view of {partitions} partitions says {len(array)}")
-            if array.size and not NOBODY <= int(array.min()) <= int(array.max()) < len(self.members):
-                raise RingmillError(Code.INTERNAL, f"the table names a worker that is none of the {len(self.members)}")
+        named = np.concatenate((self.table, self.learners, self.heirs, self.replicas.ravel()))
+        if named.size and not NOBODY <= int(named.min()) <= int(named.max()) < len(self.members):
+            raise RingmillError(Code.INTERNAL, f"the table names a worker that is none of the {len(self.members)}")
         if len(self.epochs) != partitions:
             raise RingmillError(Code.INTERNAL, f"a view of {partitions} partitions has {len(self.epochs)} epochs")
 

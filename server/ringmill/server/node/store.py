@@ -21,7 +21,8 @@ class Store:
         xxh64(b"")  # compiles it, or loads it: a sealed process cannot
         for engine in self._engines:
             engine.table.prepare()
-            engine.labels.prepare()
+            if _keeps_labels(engine):
+                engine.labels.prepare()
 
     def export(self, partition: int) -> Snapshot:
         """The whole partition, for a copy that is to be made of it."""
