@@ -23,7 +23,7 @@ from ringmill.v1.processing_pb2 import Event, ProcessRequest, ProcessResponse
 METHOD = "/ringmill.v1.ProcessingService/Process"
 UNANSWERED_MAX = 48
 """A stream that has so many unanswered sends no more until one is answered."""
-_TICK_S = 0.001
+_TICK_S = 0.002
 _REDIAL_S = 0.02
 
 

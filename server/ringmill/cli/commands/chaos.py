@@ -22,7 +22,7 @@ def chaos(
     workers: Annotated[int, typer.Option("--workers", "-w", help="Worker processes.", min=2, max=64)] = 4,
     replicas: Annotated[int, typer.Option(help="Copies of each partition, the primary included.", min=1)] = 2,
     producers: Annotated[int, typer.Option(help="Named producers.", min=1, max=256)] = 16,
-    rate: Annotated[float, typer.Option(help="Events a second of all producers together.", min=1)] = 10_000.0,
+    rate: Annotated[float, typer.Option(help="Events a second of all producers together.", min=1)] = 5_000.0,
     seconds: Annotated[float, typer.Option(help="Begin no trial after so many seconds; 0: any time.", min=0)] = 0.0,
     seed: Annotated[int, typer.Option(help="Decides victims, moments and keys.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the trials and the report; further runs add to it.")] = Path(
