@@ -8,7 +8,7 @@ import pytest
 from ringmill.core.errors import Code, Reason
 from ringmill.core.hashing import partition_of
 from ringmill.internal.v1.link_pb2 import JoinResponse
-from ringmill.v1.processing_pb2 import AckLevel, ProcessOptions, ProcessResponse
+from ringmill.v1.processing_pb2 import AckLevel, ProcessOptions, ProcessRequest, ProcessResponse
 
 World = Any
 Request = Callable[..., bytes]
@@ -253,3 +253,18 @@ def test_what_is_not_committed_counts_for_a_streams_bounds(copied: World, make_r
     assert client.paused
     world.commit(0)
     assert not client.paused
+
+
+def test_the_largest_request_is_split_again_with_what_was_appended(copied: World, make_request: Request) -> None:
+    """A trace context goes behind the bytes that a client may fill to the last."""
+    world = copied
+    keys = [world.key_of(0, number) for number in range(2)]
+    client = world.open(1, traceparent="t" * 55)
+    request, again = make_request(keys, 1), ProcessRequest(pipeline="flights").SerializeToString()
+    world.send(1, request + again * (((1 << 16) - len(request)) // len(again)))
+    assert client.finished is None
+    world.copy(place_of(keys[1]), 2)
+    world.publish()
+    world.lose(0)
+    world.settle()
+    assert [numbers(each) for each in client.responses] == [[1, 2]]

@@ -319,3 +319,20 @@ def test_nothing_is_said_of_pipelines_before_any_worker_has_come_back(world: Wor
     assert client.finished[0] == Code.UNAVAILABLE
     assert (world.heirs == NOBODY).all()
     assert not np.any(world.table == NOBODY)
+
+
+def test_what_an_earlier_balancer_may_have_handed_over_is_not_refused_since_the_last_worker_died_meanwhile(
+    make_world: Callable[..., World], make_request: Request
+) -> None:
+    """The stream opens because nobody is left to be asked; what it sends may have been applied by who is away."""
+    world = make_world(workers=1, generation=2).form()
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.send(1, make_request([world.key_of(0)], producer="p", sequence=5))
+    world.cut(0)
+    world.publish(dead=0)
+    assert [numbers(each) for each in client.responses] == [[]]
+    world.rejoin(0)
+    assert world.members[0].alive
+    world.settle()
+    assert [numbers(each) for each in client.responses] == [[], [0]]

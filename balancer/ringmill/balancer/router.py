@@ -95,9 +95,10 @@ class Router:
         restarted = self._routing.publish(view, links, now_ns)
         if restarted.any():
             self._begin_anew(restarted, now_ns)
+        self._reroute(now_ns)
         for stream in self._openings.ask_again():
             self._open(stream, now_ns)
-        self._reroute(now_ns)
+        self._flush_all(now_ns)
 
     def link_up(self, link: int) -> None:
         """A worker has registered on a link."""
