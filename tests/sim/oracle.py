@@ -29,6 +29,9 @@ class Sent:
     """The place that was told for good."""
     refused: int = 0
     """The reason that was told."""
+    refused_before: bool = False
+    """Whether an earlier life of its sender was told so: a refusal is final for its sequence, and whoever replays it
+    may hear that it is known."""
     applied: bool = False
     """Whether it was told to have been applied, with or without its place."""
 
@@ -67,7 +70,9 @@ class Oracle:
 
         What was refused because no worker could be given it may be applied now.
         """
-        self.events[name].refused = 0
+        event = self.events[name]
+        event.refused_before |= event.refused != 0
+        event.refused = 0
 
     def applied(self, name: int, count: int, digest: int) -> None:
         """A client was told an event's place, for good."""
@@ -91,8 +96,10 @@ class Oracle:
     def refused(self, name: int, reason: int) -> None:
         """A client was told why an event was not applied, or that it is no longer known where."""
         event = self.events[name]
+        if self.begun_anew(event.key):
+            return
         if reason == Reason.ALREADY_APPLIED:
-            event.applied = True
+            event.applied |= not event.refused_before
         elif reason in NEVER:
             if event.applied:
                 raise Violation(f"{event} was applied, and refused with {reason}")
