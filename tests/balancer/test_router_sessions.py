@@ -1,6 +1,7 @@
 """Producers: their sessions, what an older stream left behind, and streams without a name."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ringmill.balancer.sessions import ANONYMOUS, FENCE_BITS, POOL_MAX, producer
 from ringmill.core.errors import Code, Reason
 from ringmill.core.hashing import partition_of
 from ringmill.core.maglev import NOBODY
+from ringmill.engine.ledger import Ledger
 from ringmill.v1.processing_pb2 import ProcessOptions, ProcessResponse
 
 World = Any
@@ -336,3 +338,7 @@ def test_what_an_earlier_balancer_may_have_handed_over_is_not_refused_since_the_
     assert world.members[0].alive
     world.settle()
     assert [numbers(each) for each in client.responses] == [[], [0]]
+
+
+def test_idle_producers_leave_workers_room_for_others() -> None:
+    assert 2 * RouterLimits().producers_max <= signature(Ledger).parameters["producers_max"].default

@@ -20,5 +20,6 @@ class RouterLimits:
     """How long what lost its worker may look for another, before its stream ends."""
     retention_ms: int = 3_600_000
     """How long a producer without a stream may still resume its session."""
-    producers_max: int = 65_536
-    """Producers without a stream that are remembered for so long; the longest idle are forgotten first."""
+    producers_max: int = 2048
+    """Producers without a stream that are remembered for so long; the longest idle are forgotten first. Workers know
+    4096 at once, those of open streams included: if the idle took all of that, nobody else could open a stream."""
