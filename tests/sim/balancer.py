@@ -29,7 +29,6 @@ LIMITS = RouterLimits(
     frame_bytes_max=600,
 )
 """Small, so that backpressure is met."""
-PROBE_TIMEOUT_MS = 200
 
 
 class BalancerProcess(Process):
@@ -59,7 +58,14 @@ class BalancerProcess(Process):
             replicas=plan.replicas,
             min_in_sync=plan.min_in_sync,
             on_total_loss=plan.total_loss,
-            rejoin_ms=1500,
+            heartbeat_ms=80,
+            silence_ms=250,
+            grace_ms=60,
+            rejoin_ms=600,
+            late_ms=80,
+            tick_ms=20,
+            handover_ms=400,
+            store_retry_ms=80,
             stall_ms=plan.stall_ms,
         )
         self.manager = Manager(rules, world.store.state)

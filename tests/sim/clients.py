@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 PUBLIC = "balancer:7400"
-WATCH_MS = 40
-AGAIN_MS = 60
+WATCH_MS = 20
+AGAIN_MS = 20
 RETRYABLE = frozenset({Code.UNAVAILABLE})
 """How a session may end, whatever faults there are."""
 LOSING = frozenset({Code.FAILED_PRECONDITION, Code.ABORTED})
@@ -203,7 +203,7 @@ class ClientProcess(Process):
             deadline_ms=sender.timeout_ms,
             replay=self.replays,
         )
-        self._connection = Connection(loop, loop.channel(PUBLIC), Session(settings), PUBLIC, (), 2.0)
+        self._connection = Connection(loop, loop.channel(PUBLIC), Session(settings), PUBLIC, (), 0.8)
         self._watch()
 
     def _think(self) -> None:

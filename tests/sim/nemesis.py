@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ringmill.core.errors import RingmillError
 from tests.sim.network import Weather, open_streams
-from tests.sim.scheduler import MILLISECOND_NS, SECOND_NS, Process
+from tests.sim.scheduler import MILLISECOND_NS, Process
 from tests.sim.store import Mood
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Nemesis:
         if not streams:
             return None
         end = self._random.choice(streams)
-        notice_ms = self._random.choice([0.1, 5.0, 50.0, 400.0])
+        notice_ms = self._random.choice([0.1, 5.0, 30.0, 160.0])
         if not self._hurt(notice_ms):
             return None
         self._world.network.reset(end, int(notice_ms * MILLISECOND_NS))
@@ -89,14 +89,14 @@ class Nemesis:
         return self._cut(both=True)
 
     def _cut(self, *, both: bool) -> str | None:
-        if not self._hurt(2000.0):
+        if not self._hurt(800.0):
             return None
         one, other = self._random.sample(self._world.processes(), 2)
         pairs = [(one, other), (other, one)] if both else [(one, other)]
         for pair in pairs:
             self._world.network.cut(*pair)
             self._cuts.append(pair)
-        duration_ms = self._for_a_while(5.0, 1500.0, lambda: self._mend(pairs))
+        duration_ms = self._for_a_while(3.0, 600.0, lambda: self._mend(pairs))
         return f"{one.name} > {other.name} for {duration_ms:.0f} ms"
 
     def _mend(self, pairs: list[tuple[Process, Process]]) -> None:
@@ -107,11 +107,11 @@ class Nemesis:
                     self._world.network.mend(*pair)
 
     def _gale(self) -> str | None:
-        if not self._hurt(600.0):
+        if not self._hurt(300.0):
             return None
         network, calm = self._world.network, self._world.weather
         network.weather = Weather(calm.delay_ns * self._random.choice([3, 20]), 0.05)
-        duration_ms = self._for_a_while(20.0, 400.0, self._calm)
+        duration_ms = self._for_a_while(10.0, 160.0, self._calm)
         return f"for {duration_ms:.0f} ms"
 
     def _calm(self) -> None:
@@ -121,7 +121,7 @@ class Nemesis:
     # Processes
 
     def _pause_worker(self) -> str | None:
-        if not self._hurt(1600.0):
+        if not self._hurt(700.0):
             return None
         return self._pause(self._random.choice(self._world.workers))
 
@@ -141,7 +141,7 @@ class Nemesis:
             if process.life == life and process.paused:
                 process.thaw(timers_first)
 
-        duration_ms = self._for_a_while(5.0, 1500.0, thaw)
+        duration_ms = self._for_a_while(3.0, 600.0, thaw)
         return f"{process.name} for {duration_ms:.0f} ms"
 
     def _crash_worker(self) -> str | None:
@@ -173,7 +173,7 @@ class Nemesis:
         world = self._world
         world.kill(process)
         life = process.life
-        delay_ns = int(self._random.choice([0.01, 0.1, 0.3, 1.0]) * self._random.random() * SECOND_NS)
+        delay_ns = int(self._random.choice([5.0, 40.0, 120.0, 400.0]) * self._random.random() * MILLISECOND_NS)
 
         def back() -> None:
             if process.life == life:
@@ -182,7 +182,7 @@ class Nemesis:
         world.scheduler.at(delay_ns, None, back)
 
     def _skew(self) -> str:
-        ahead_ms = self._random.choice([1.0, 30.0, 300.0, 5000.0])
+        ahead_ms = self._random.choice([1.0, 20.0, 120.0, 5000.0])
         self._world.balancer.ahead_ns += int(ahead_ms * MILLISECOND_NS)
         return f"the balancer's clock jumps by {ahead_ms} ms"
 
@@ -196,7 +196,7 @@ class Nemesis:
             return True
         if self._guarded():
             return False
-        until_ns = self._world.scheduler.now_ns + int((duration_ms + 400.0) * MILLISECOND_NS)
+        until_ns = self._world.scheduler.now_ns + int((duration_ms + 200.0) * MILLISECOND_NS)
         self._hurts_until_ns = max(self._hurts_until_ns, until_ns)
         return True
 
@@ -213,9 +213,9 @@ class Nemesis:
     def _store(self) -> str:
         chance = self._random.choice
         self._world.store.mood = Mood(
-            chance([1, 20, 200]) * MILLISECOND_NS, chance([0.0, 0.5, 1.0]), chance([0.0, 0.5, 1.0]), chance([0.0, 0.3])
+            chance([1, 10, 80]) * MILLISECOND_NS, chance([0.0, 0.5, 1.0]), chance([0.0, 0.5, 1.0]), chance([0.0, 0.3])
         )
-        duration_ms = self._for_a_while(20.0, 1000.0, self._store_well)
+        duration_ms = self._for_a_while(10.0, 400.0, self._store_well)
         return f"{self._world.store.mood} for {duration_ms:.0f} ms"
 
     def _store_well(self) -> None:

@@ -18,9 +18,9 @@ WINDOW_BYTES = 64 << 10
 """What may be on its way in one direction before writes wait: flow control."""
 PROMPT = 0.8
 """Chance that a write that there is room for is over at once. Where it is not, more gathers meanwhile."""
-CONNECT_TIMEOUT_NS = SECOND_NS
+CONNECT_TIMEOUT_NS = 400 * MILLISECOND_NS
 _FACTORS = (0.2, 1.0, 1.0, 10.0)
-DELAY_MAX_NS = 150 * MILLISECOND_NS
+DELAY_MAX_NS = 60 * MILLISECOND_NS
 
 
 @dataclass(slots=True)

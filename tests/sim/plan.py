@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-PARTITIONS = 13
-PHASE_MS = (800, 2600)
+PARTITIONS = 7
+PHASE_MS = (250, 900)
 """How long faults go on."""
 
 FAULTS: Mapping[str, float] = {
@@ -100,12 +100,12 @@ def draw(seed: int) -> Plan:
         delay_us=random.choice([50, 300, 1000, 4000]),
         slow=random.choice([0.0, 0.0, 0.02, 0.1]),
         uneven=random.random() < 0.4,
-        stall_ms=random.choice([120, 1500, 1500]),
-        silent_ms=random.choice([120, 700, 700]),
+        stall_ms=random.choice([60, 600, 600]),
+        silent_ms=random.choice([60, 280, 280]),
         seeding=random.choice([1, 4, 16]),
         reckless=reckless,
         total_loss="restart-empty" if reckless and random.random() < 0.5 else "refuse",
-        every_ms=random.choice([40.0, 100.0, 250.0]),
+        every_ms=random.choice([20.0, 40.0, 100.0]),
         faults={name: FAULTS[name] for name in sorted(chosen)},
     )
 
@@ -119,6 +119,6 @@ def _draw_sender(random: Random, name: str, phase_ms: int) -> Sender:
         events_max=random.choice([1, 2, 4, 8] if batches < 30 else [1, 3]),
         in_flight=random.choice([1, 2, 8]),
         think_ms=phase_ms / batches * random.choice([0.1, 0.6, 1.2]),
-        timeout_ms=random.choice([0, 0, 0, 0, 50, 500]),
+        timeout_ms=random.choice([0, 0, 0, 0, 30, 200]),
         replays=random.random() < 0.5,
     )

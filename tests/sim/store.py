@@ -17,7 +17,7 @@ class Mood:
     landed: float = 0.0
     """Chance that a write that is said to have failed has landed."""
     late: float = 0.0
-    """Chance that the answer comes most of a second late."""
+    """Chance that the answer comes very late."""
 
 
 class DurableStore:
@@ -41,7 +41,7 @@ class DurableStore:
         failed = random.random() < mood.fails
         lands = not failed or random.random() < mood.landed
         known = failed and lands and random.random() < 0.3
-        late_ns = 800 * MILLISECOND_NS if random.random() < mood.late else 0
+        late_ns = 320 * MILLISECOND_NS if random.random() < mood.late else 0
         self.scheduler.at(delay_ns, None, self._done, (order, lands))
         self.scheduler.at(delay_ns + late_ns, process, self._answer, (order, failed, known, stored))
 

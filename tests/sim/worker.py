@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 LINK = "balancer:7401"
 JOIN = "/ringmill.internal.v1.LinkService/Join"
 REPLICATE = "/ringmill.internal.v1.ReplicaService/Replicate"
-TICK_MS = 50
-REDIAL_MS = 20
+TICK_MS = 30
+REDIAL_MS = 10
 _FATAL = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.ALREADY_EXISTS, Code.PERMISSION_DENIED})
 
 DESCRIPTION = pipeline.describe()
@@ -75,7 +75,9 @@ class WorkerProcess(Process):
         identity = Identity(self.name, self.incarnation, peer_address=self.address, platform="virtual")
         rules = Rules(
             silent_ns=world.plan.silent_ms * MILLISECOND_NS,
-            audit_ns=200 * MILLISECOND_NS,
+            heartbeat_ns=80 * MILLISECOND_NS,
+            report_ns=60 * MILLISECOND_NS,
+            audit_ns=100 * MILLISECOND_NS,
             seeding_partitions=world.plan.seeding,
             request_bytes_max=REQUEST_BYTES_MAX,
         )

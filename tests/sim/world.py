@@ -18,11 +18,11 @@ from tests.sim.worker import WorkerProcess
 
 FORM_MS = 2_000
 """Within this a cluster forms."""
-LOST_MS = 3_000
+LOST_MS = 1_200
 """What is left of a cluster that lost a partition is watched for so long."""
 HEAL_MS = 12_000
 """Within this, after the last fault, every client has finished and every partition has its copies."""
-LOOK_MS = 50
+LOOK_MS = 20
 """How often that is looked at."""
 
 
@@ -152,7 +152,7 @@ class World:
         for name in names:
             worker = self.worker(name)
             if worker is None or (not worker.alive and worker.ended):
-                delay_ns = int(self.random.random() * 100 * MILLISECOND_NS)
+                delay_ns = int(self.random.random() * 40 * MILLISECOND_NS)
                 self.scheduler.at(delay_ns, None, self._run_wanted, (name,))
 
     def _run_wanted(self, name: str) -> None:
@@ -162,7 +162,7 @@ class World:
     def ended(self, worker: WorkerProcess) -> None:
         """A worker has ended by itself: let go, or told that it cannot join. It is started anew if it is wanted."""
         self.kill(worker)
-        delay_ns = int(self.random.random() * 100 * MILLISECOND_NS)
+        delay_ns = int(self.random.random() * 40 * MILLISECOND_NS)
         self.scheduler.at(delay_ns, None, self._run_wanted, (worker.name,))
 
     def kill(self, process: Process) -> None:
