@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ringmill.balancer.limits import RouterLimits
+from ringmill.balancer.openings import ABSENT_MAX
 from ringmill.balancer.sessions import ANONYMOUS, FENCE_BITS, POOL_MAX, producer_number
 from ringmill.core.errors import Code, Reason
 from ringmill.core.hashing import partition_of
@@ -293,6 +294,22 @@ def test_what_an_earlier_balancer_may_have_handed_over_is_not_refused_either(
     world.tick(5000)
     assert (client.finished is None) is refused
     world.settle()
+
+
+@pytest.mark.parametrize(("generation", "through"), [(1, 0), (2, ABSENT_MAX)])
+def test_a_new_session_goes_on_after_all_that_an_absent_worker_can_have(
+    make_world: Callable[..., World], make_request: Request, generation: int, through: int
+) -> None:
+    """Else its batches would be taken for those that the worker knows, and be swallowed when it is back."""
+    world = make_world(generation=generation).form()
+    world.lose(1)
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    assert client.responses[0].stream.last_sequence == through
+    world.send(1, make_request([world.key_of(1)], producer="p", sequence=through + 1))
+    world.settle()
+    assert numbers(client.responses[1]) == [-Reason.UNAVAILABLE], "what is surely new is refused at once"
 
 
 def test_a_partition_that_begins_anew_ends_who_has_something_there_and_forgets_what_came_before(

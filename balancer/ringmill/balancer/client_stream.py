@@ -96,11 +96,10 @@ class ClientStream:
         self.head = NO_HEAD
         """The last head, parsed: often the next one is the same."""
 
-    def number(self, identity: Identity, head: ProcessRequest, count: int, window: int) -> int:
+    def number(self, identity: Identity, head: ProcessRequest, count: int) -> int:
         """The number by which workers know its next batch, of `count` events.
 
-        window: batches that a producer may have had on their way. Raises INVALID_ARGUMENT for a producer's sequence
-        that does not increase.
+        Raises INVALID_ARGUMENT for a producer's sequence that does not increase.
         """
         producer = self.producer
         if producer is None:
@@ -116,9 +115,6 @@ class ClientStream:
                 f"sequence {head.sequence} follows {identity.number}: the sequences of a producer's stream begin above "
                 "0 and increase",
             )
-        if producer.unsure:  # whoever begins again may send all that was on its way
-            producer.unsure = False
-            producer.doubtful_through = max(producer.doubtful_through, head.sequence + window)
         identity.number = head.sequence
         return identity.number
 

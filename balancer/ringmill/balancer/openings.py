@@ -12,6 +12,8 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.internal.v1.link_pb2 import JoinResponse, Open
 
 SEQUENCE_MAX = (1 << 64) - 1
+ABSENT_MAX = 1 << 40
+"""Sequences that a producer may have used on partitions of an absent worker alone: at a million a second, 12 days."""
 
 Answer = tuple[int, int, int, int]
 """A worker's Opened: id, gRPC status code, session, and the highest sequence applied there."""
@@ -122,9 +124,21 @@ class Openings:
         if opening.done:
             del self._openings[opening.stream]
             producer = opening.producer
+            if self._routing.unserved:
+                _allow_for_the_absent(producer, opening.asked)
             producer.doubtful_through = max(producer.doubtful_through, producer.last_sequence)
-            if not producer.remembered and self._routing.unserved:  # who knows how far it came may still come back
-                if opening.asked:
-                    producer.doubtful_through = SEQUENCE_MAX
-                producer.unsure = True
         return opening.done
+
+
+def _allow_for_the_absent(producer: Producer, asked: int) -> None:
+    """Some worker is away, and may come back with more of the producer's batches than the others know of.
+
+    A new session goes on after all that it can have: else its batches would be taken for those. In a session that is
+    resumed nothing is known to be new.
+    """
+    if producer.remembered:
+        producer.last_sequence = max(producer.last_sequence, producer.doubtful_through)
+    elif asked:
+        producer.doubtful_through = SEQUENCE_MAX
+    else:
+        producer.last_sequence = min(producer.last_sequence + ABSENT_MAX, SEQUENCE_MAX)

@@ -62,7 +62,6 @@ class Router:
     ) -> None:
         """generation: grows with every balancer of a cluster, so that streams of an earlier one are told by it."""
         self._splitter = splitter
-        self._window = limits.streams.requests_in_flight_max
         self._settle_ns = limits.settle_ms * MILLISECOND_NS
         self._routing = Routing(splitter, view, limits.frame_bytes_max)
         self._outboxes = self._routing.outboxes
@@ -273,7 +272,7 @@ class Router:
                 stream.held.append(message)
                 stream.bytes += len(message)
                 return
-        number = stream.number(identity, head, scanned.count, self._window)
+        number = stream.number(identity, head, scanned.count)
         self._order += 1
         batch = Batch(len(message), scanned.count, head.sequence, number, self._order, now_ns, now_ns, now_ns)
         stream.batches.append(batch)

@@ -73,10 +73,8 @@ class Producer:
     """Up to this sequence its older streams may have handed over batches."""
     remembered: bool
     """Whether all its older streams were ours, so that nothing else was handed over."""
-    unsure: bool = False
-    """Whether what its first batches are is not known: an earlier balancer may have handed them over."""
     last_sequence: int = 0
-    """Highest sequence applied when its stream was opened."""
+    """No batch above this was applied when its stream was opened."""
     idle_ns: int = 0
     """Since when it has no stream."""
 
