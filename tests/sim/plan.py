@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 PARTITIONS = 7
-PHASE_MS = (250, 900)
+PHASE_MS = (120, 600)
 """How long faults go on."""
 
 FAULTS: Mapping[str, float] = {
@@ -83,7 +83,7 @@ def draw(seed: int) -> Plan:
     replicas = min(random.choice([1, 2, 2, 2, 2, 3, 3]), workers)
     phase_ms = random.randint(*PHASE_MS)
     names = ["alpha", "beta", "gamma", "delta"]
-    senders = tuple(_draw_sender(random, names[place], phase_ms) for place in range(random.choice([1, 2, 2, 3, 4])))
+    senders = tuple(_draw_sender(random, names[place], phase_ms) for place in range(random.choice([1, 1, 2, 2, 3])))
     # A few kinds of fault at a time: what is often masked by another fault comes alone in some schedules.
     chosen = random.sample(sorted(FAULTS), random.randint(2, len(FAULTS)))
     if replicas == 1 and "crash_worker" in chosen:
@@ -111,12 +111,12 @@ def draw(seed: int) -> Plan:
 
 
 def _draw_sender(random: Random, name: str, phase_ms: int) -> Sender:
-    batches = random.choice([random.randint(4, 14), random.randint(4, 14), random.randint(30, 60)])
+    batches = random.choice([random.randint(2, 8), random.randint(2, 8), random.randint(2, 8), random.randint(20, 40)])
     return Sender(
         producer=name if random.random() < 0.75 else "",
         ack=random.choice(["", "all", "primary"]),
         batches=batches,
-        events_max=random.choice([1, 2, 4, 8] if batches < 30 else [1, 3]),
+        events_max=random.choice([1, 2, 4, 8] if batches < 20 else [1, 3]),
         in_flight=random.choice([1, 2, 8]),
         think_ms=phase_ms / batches * random.choice([0.1, 0.6, 1.2]),
         timeout_ms=random.choice([0, 0, 0, 0, 30, 200]),
