@@ -200,6 +200,7 @@ class Hub:
                 case orders.Drop(link, reason):
                     logger.warning("dropping a link: %s", reason)
                     self._links[link].cancel()
+                    self.router.link_down(link, self.clock())  # its end may be heard only after the next view
                 case orders.Publish():
                     self._publish(order)
                 case orders.LetGo(link, why):
