@@ -5,6 +5,7 @@ How long anything takes is no matter here.
 """
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -152,6 +153,18 @@ def test_a_bad_network_between_balancer_and_worker(
 ) -> None:
     proxy = proxied(lambda run: run.cluster.link)
     run = running(workers=3, worker_flags={"worker-1": ("--join", proxy.address)})
+    hampered(run, proxy)
+    checked(run)
+
+
+def test_a_bad_network_between_two_workers(
+    running: Callable[..., Run], proxied: Callable[[Callable[[Run], str]], Proxy]
+) -> None:
+    """Records of the others reach worker-1 through the proxy; its own do not."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    proxy = proxied(lambda _: listen)
+    run = running(workers=3, worker_flags={"worker-1": ("--peer-listen", listen, "--peer-advertise", proxy.address)})
     hampered(run, proxy)
     checked(run)
 

@@ -29,7 +29,7 @@ APP = Path(__file__).with_name("app.py")
 BALANCER = "balancer"
 START_S = 300.0
 """How long processes may take to become ready; a cold compile takes tens of seconds."""
-WHOLE_S = 120.0
+WHOLE_S = 60.0
 STOP_S = 10.0
 _POLL_S = 0.01
 _CALL_S = 2.0
