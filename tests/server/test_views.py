@@ -486,3 +486,24 @@ def test_a_defect_in_applying_ends_the_worker(cluster: Cluster) -> None:
     cluster.to("a", Producer().part(1, ["x"]))
     assert "b" in cluster.fatal
     assert cluster.results("a") == []
+
+
+def test_what_is_sealed_waits_for_a_part_of_which_another_partition_was_lost() -> None:
+    """The part is routed again, but here it is applied: an heir that has not heard of it must not take over yet."""
+    cluster = Cluster(["a", "b", "c"])
+    cluster.publish(cluster.view(1, "a", ["b"]))
+    channel = cluster.channel("a", "b")
+    channel.frozen = True
+    cluster.to("a", Producer().part(1, keys_of(1) + keys_of(2)))
+    cluster.publish(cluster.view(2, "a", ["b"], heirs={1: "b"}), "a")
+    primaries = ["c" if partition == 2 else "a" for partition in range(PARTITIONS)]
+    epochs = [3 if partition == 2 else 1 for partition in range(PARTITIONS)]
+    cluster.publish(cluster.view(3, primaries, ["b"], heirs={1: "b"}, epochs=epochs), "a")
+    result = cluster.result("a", 1)
+    assert result is not None
+    assert result.again
+    assert [each for report in cluster.reports("a") for each in report.sealed] == []
+    channel.frozen = False
+    cluster.run()
+    assert [each.partition for report in cluster.reports("a") for each in report.sealed] == [1]
+    assert len(cluster.nodes["a"].pendings) == 0

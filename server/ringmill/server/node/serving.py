@@ -236,9 +236,11 @@ class Serving:
         for pending in self._pendings:
             if not pending.touches(marks):
                 continue
-            self._pendings.remove(pending)
-            if pending.number and pending.opening is None:  # the balancer sends openings again by itself
+            if pending.opening is not None:  # the balancer sends openings again by itself
+                self._pendings.remove(pending)
+            elif pending.number:  # here it is applied: what is to be sealed waits until copies have it, too
                 self._effects.append(ToLink(again_result(pending.number, self.version)))
+                pending.number = 0
 
     def open_again(self, pending: Pending, now_ns: int) -> None:
         """A copy heard an opening under a newer view than it was made under: it is made anew, under this one."""
