@@ -64,4 +64,6 @@ def measured(figure: Figure) -> str:
     """The figure with its unit."""
     if figure.measured is None:
         return ""
-    return f"{figure.measured:,}" if isinstance(figure.measured, int) else f"{figure.measured:.3g}{figure.unit}"
+    if isinstance(figure.measured, int):
+        return f"{figure.measured:,}"
+    return f"{figure.measured:,.0f}{figure.unit}" if figure.measured >= 1000 else f"{figure.measured:.3g}{figure.unit}"
