@@ -2,11 +2,13 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ringmill.balancer.orders import Probe
 
 TIMEOUT_S = 1.0
+_TRIES = 10
+"""Connections that break at once before it is given up."""
 
 
 class Prober:
@@ -22,19 +24,51 @@ class Prober:
         threading.Thread(target=self._run, args=(order,), name="ringmill-probe", daemon=True).start()
 
     def _run(self, order: Probe) -> None:
-        alive = listens(order.address)
-        if alive is not None:
-            self._call_soon(lambda: self._done(order.name, alive))
+        for alive in watch(order.address):
+            self._call_soon(lambda alive=alive: self._done(order.name, alive))  # type: ignore[misc]
 
 
-def listens(address: str, timeout_s: float = TIMEOUT_S) -> bool | None:
-    """Whether anybody listens at host:port; None if that cannot be told: no answer, no way there, no such name."""
+def watch(address: str, timeout_s: float = TIMEOUT_S) -> Iterator[bool]:
+    """Whether anybody listens at host:port; nothing if that cannot be told: no answer, no way there, no such name.
+
+    A process that is killed takes connections until the kernel gets to its port, which it may do well after it has
+    broken the others: so a connection that breaks at once is tried again, until it is refused. Who lives says
+    something, as HTTP/2 wants it.
+    """
+    for _ in range(_TRIES):
+        connected = _connected(address, timeout_s)
+        if isinstance(connected, socket.socket):
+            yield True
+            if not _breaks(connected):
+                return
+        else:
+            if connected:
+                yield False
+            return
+
+
+def _connected(address: str, timeout_s: float) -> socket.socket | bool:
+    """A connection; True if it is refused, False if nothing can be told."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as connected:
-            # On loopback a connection may meet itself when its own port is drawn for it: then nobody listens.
-            return bool(connected.getsockname() != connected.getpeername())
+        connected = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
     except ConnectionRefusedError:
-        return False
+        return True
     except (OSError, ValueError):
-        return None
+        return False
+    # On loopback a connection may meet itself when its own port is drawn for it: then nobody listens.
+    if connected.getsockname() == connected.getpeername():
+        connected.close()
+        return True
+    return connected
+
+
+def _breaks(connected: socket.socket) -> bool:
+    """Whether the other side ends a connection without a word. A silent one is none of those."""
+    with connected:
+        try:
+            return not connected.recv(1)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
