@@ -261,3 +261,25 @@ def test_what_cannot_be_asked_for() -> None:
     with pytest.raises(RingmillError, match="not formed") as refused:
         forming.manager.scale(2, False, 0)
     assert refused.value.code == Code.UNAVAILABLE
+
+
+def test_a_worker_that_never_heard_that_it_may_go_is_told_again() -> None:
+    made = world(replicas=2)
+    deaf = made.workers["worker-1"]
+    finish(made, made.manager.drain_worker("worker-1", False, made.now))
+    made.settle()
+    assert deaf.exited
+    made.restart_manager()
+    deaf.exited = False
+    made.dial(deaf)
+    made.settle()
+    assert deaf.exited
+    assert names(made) == ["worker-0", "worker-2"]
+
+
+def test_those_who_leave_are_not_restarted() -> None:
+    """Else the last who stays would wait for others to take over what it holds, and they for it."""
+    made = world()
+    made.manager.scale(1, False, made.now)
+    with pytest.raises(RingmillError, match="scale to two first"):
+        made.manager.restart_all(False, made.now)

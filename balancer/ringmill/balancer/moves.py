@@ -59,6 +59,10 @@ class _Request:
         self.left, self.seen = left, version
 
 
+GONE_MAX = 64
+"""Processes that were let go and are remembered."""
+
+
 class Moves:
     """The request in hand."""
 
@@ -114,7 +118,9 @@ class Moves:
     def restart_all(self, view: View, seats: Seats, validate_only: bool) -> Move:
         """Asks for all workers to be restarted, one after the other. Raises FAILED_PRECONDITION if there is only one:
         nobody could serve meanwhile."""
-        names = sorted((member.name for member in view.members if member.alive and not member.draining), key=_natural)
+        stay = self._staying(view, seats)
+        able = {member.name for member in view.members if member.alive and not member.draining}
+        names = [name for name in stay if name in able]
         if len(names) < 2:
             raise RingmillError(
                 Code.FAILED_PRECONDITION,
@@ -123,7 +129,7 @@ class Moves:
         held = Effort(int(view.partitions), int(view.copies().sum()))
         effort = Effort(2 * held.primaries, 2 * held.copies)  # out and back again
         text = f"one after the other: {', '.join(names)}"
-        intention = self._intend(self._staying(view, seats), [], seats)
+        intention = self._intend(stay, [], seats)
         intention.restarting.extend(names)
         return self._begin(view, intention, effort, text, validate_only)
 
@@ -148,7 +154,7 @@ class Moves:
 
     def _intend(self, wanted: Sequence[str], leave: Sequence[str], seats: Seats) -> Intention:
         """Who was to leave before and is not wanted leaves still. Who is not linked just now may be on its way."""
-        intention = Intention(wanted=wanted)
+        intention = Intention(wanted=wanted, gone=self.intention.gone)
         intention.leaving.extend(each for each in self.intention.leaving if each.name not in (*wanted, *leave))
         for name in leave:
             seat = seats.get(name)
@@ -194,13 +200,17 @@ class Moves:
         process = member.name, member.incarnation
         if any(leaver.name == member.name and leaver.incarnation in (0, process[1]) for leaver in intention.leaving):
             return True
+        if any((leaver.name, leaver.incarnation) == process for leaver in intention.gone):
+            return True
         return bool(intention.restarting) and (intention.restarting[0], intention.restarted) == process
 
     def left(self, member: Member) -> None:
-        """A process has left in peace: it does not come back."""
+        """A process has left in peace. It does not come back, unless it never heard that it may go."""
         leavers = [leaver for leaver in self.intention.leaving if leaver.name != member.name]
         if len(leavers) < len(self.intention.leaving):
             self._keep(leavers)
+            self.intention.gone.add(name=member.name, incarnation=member.incarnation)
+            del self.intention.gone[:-GONE_MAX]
 
     def came(self, name: str, incarnation: int) -> None:
         """A process has registered. If another was to leave, that one is gone; if whichever comes was to, it is it."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ringmill.internal.v1 import link_pb2 as ringmill_dot_internal_dot_v1_dot_link__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n ringmill/internal/v1/store.proto\x12\x14ringmill.internal.v1\x1a\x1fringmill/internal/v1/link.proto\"\xbe\x01\n\x05State\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12(\n\x04view\x18\x03 \x01(\x0b\x32\x1a.ringmill.internal.v1.View\x12\x32\n\tintention\x18\x04 \x01(\x0b\x32\x1f.ringmill.internal.v1.Intention\x12\x0e\n\x06serves\x18\x05 \x01(\t\x12\x10\n\x08platform\x18\x06 \x01(\t\x12\x0f\n\x07\x63luster\x18\x07 \x01(\t\"q\n\tIntention\x12\x0e\n\x06wanted\x18\x01 \x03(\t\x12-\n\x07leaving\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Leaver\x12\x12\n\nrestarting\x18\x03 \x03(\t\x12\x11\n\trestarted\x18\x04 \x01(\x04\"+\n\x06Leaver\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n ringmill/internal/v1/store.proto\x12\x14ringmill.internal.v1\x1a\x1fringmill/internal/v1/link.proto\"\xbe\x01\n\x05State\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12(\n\x04view\x18\x03 \x01(\x0b\x32\x1a.ringmill.internal.v1.View\x12\x32\n\tintention\x18\x04 \x01(\x0b\x32\x1f.ringmill.internal.v1.Intention\x12\x0e\n\x06serves\x18\x05 \x01(\t\x12\x10\n\x08platform\x18\x06 \x01(\t\x12\x0f\n\x07\x63luster\x18\x07 \x01(\t\"\x9d\x01\n\tIntention\x12\x0e\n\x06wanted\x18\x01 \x03(\t\x12-\n\x07leaving\x18\x02 \x03(\x0b\x32\x1c.ringmill.internal.v1.Leaver\x12\x12\n\nrestarting\x18\x03 \x03(\t\x12\x11\n\trestarted\x18\x04 \x01(\x04\x12*\n\x04gone\x18\x05 \x03(\x0b\x32\x1c.ringmill.internal.v1.Leaver\"+\n\x06Leaver\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STATE']._serialized_start=92
   _globals['_STATE']._serialized_end=282
-  _globals['_INTENTION']._serialized_start=284
-  _globals['_INTENTION']._serialized_end=397
-  _globals['_LEAVER']._serialized_start=399
-  _globals['_LEAVER']._serialized_end=442
+  _globals['_INTENTION']._serialized_start=285
+  _globals['_INTENTION']._serialized_end=442
+  _globals['_LEAVER']._serialized_start=444
+  _globals['_LEAVER']._serialized_end=487
 # @@protoc_insertion_point(module_scope)

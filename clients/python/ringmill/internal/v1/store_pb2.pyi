@@ -26,16 +26,18 @@ class State(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., generation: _Optional[int] = ..., view: _Optional[_Union[_link_pb2.View, _Mapping]] = ..., intention: _Optional[_Union[Intention, _Mapping]] = ..., serves: _Optional[str] = ..., platform: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
 
 class Intention(_message.Message):
-    __slots__ = ("wanted", "leaving", "restarting", "restarted")
+    __slots__ = ("wanted", "leaving", "restarting", "restarted", "gone")
     WANTED_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     RESTARTING_FIELD_NUMBER: _ClassVar[int]
     RESTARTED_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
     wanted: _containers.RepeatedScalarFieldContainer[str]
     leaving: _containers.RepeatedCompositeFieldContainer[Leaver]
     restarting: _containers.RepeatedScalarFieldContainer[str]
     restarted: int
-    def __init__(self, wanted: _Optional[_Iterable[str]] = ..., leaving: _Optional[_Iterable[_Union[Leaver, _Mapping]]] = ..., restarting: _Optional[_Iterable[str]] = ..., restarted: _Optional[int] = ...) -> None: ...
+    gone: _containers.RepeatedCompositeFieldContainer[Leaver]
+    def __init__(self, wanted: _Optional[_Iterable[str]] = ..., leaving: _Optional[_Iterable[_Union[Leaver, _Mapping]]] = ..., restarting: _Optional[_Iterable[str]] = ..., restarted: _Optional[int] = ..., gone: _Optional[_Iterable[_Union[Leaver, _Mapping]]] = ...) -> None: ...
 
 class Leaver(_message.Message):
     __slots__ = ("name", "incarnation")
