@@ -10,8 +10,9 @@ from ringmill.client.errors import ClientError
 from ringmill.client.session import BatchLimits, Session, check_sequence, parse_response
 from ringmill.client.settings import Settings
 from ringmill.core.errors import Code
+from ringmill.transport.api import Metadata, StreamHandler
 from ringmill.v1 import processing_pb2 as pb
-from tests.sim.network import VirtualLoop
+from tests.sim.network import End, VirtualChannel, VirtualLoop
 from tests.sim.oracle import Oracle
 from tests.sim.plan import Sender
 from tests.sim.scheduler import MILLISECOND_NS, SECOND_NS, Process, Scheduler, Violation
@@ -51,6 +52,8 @@ class Batches:
         """Batches whose fate was told, or that nobody will be told of."""
         self.due = 0
         """Batches that may be sent by now."""
+        self.streams = 0
+        """Streams that were opened to send them."""
 
     def encoded(self, place: int) -> bytes:
         """A batch's events as a client writes them."""
@@ -125,7 +128,7 @@ class PlannedFeed:
         oracle = self._batches.oracle
         for name, outcome in zip(names, response.outcomes, strict=True):
             if outcome.HasField("rejection"):
-                oracle.refused(name, outcome.rejection.reason)
+                oracle.refused(name, outcome.rejection.reason, first=self._batches.streams == 1)
             else:
                 count, digest = outcome.integers
                 oracle.applied(name, count, digest)
@@ -203,7 +206,8 @@ class ClientProcess(Process):
             deadline_ms=sender.timeout_ms,
             replay=self.replays,
         )
-        self._connection = Connection(loop, loop.channel(PUBLIC), Session(settings), PUBLIC, (), 0.8)
+        channel = _Counted(loop, self.batches)
+        self._connection = Connection(loop, channel, Session(settings), PUBLIC, (), 0.8)
         self._watch()
 
     def _think(self) -> None:
@@ -237,6 +241,18 @@ class ClientProcess(Process):
         if not self.finished:
             self._world.kill(self)
             self._world.revive(self)
+
+
+class _Counted(VirtualChannel):
+    """Counts the streams that a client opens."""
+
+    def __init__(self, loop: VirtualLoop, batches: Batches) -> None:
+        super().__init__(loop, PUBLIC)
+        self._batches = batches
+
+    def open(self, method: str, handler: StreamHandler, metadata: Metadata = (), timeout_s: float | None = None) -> End:
+        self._batches.streams += 1
+        return super().open(method, handler, metadata, timeout_s)
 
 
 class _Clock:

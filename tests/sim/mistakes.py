@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ringmill.balancer import routing
 from ringmill.balancer.draft import Draft
 from ringmill.balancer.progress import Progress
 from ringmill.balancer.routing import Routing
@@ -17,7 +18,7 @@ from ringmill.balancer.streams import Streams
 from ringmill.core.maglev import NOBODY
 from ringmill.core.previous import Previous
 from ringmill.core.view import View
-from ringmill.engine.ledger_arrays import AGAIN
+from ringmill.engine.ledger_arrays import AGAIN, DIVERGED
 from ringmill.engine.outcomes import Outcomes
 from ringmill.server.node.copying import Copying
 from ringmill.server.node.guest import Guests
@@ -133,16 +134,26 @@ def stranger_promoted(fail_over: Callable[..., Any]) -> Callable[..., Any]:
 
 @mistake(Copying, "apply")
 def copy_ignores_epochs(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy takes records from whoever says to be the primary."""
+    """A copy takes records from whoever says to be the primary, and whatever history that one has."""
 
     def wrong(self: Any, buffer: Any, part: Any, source: int) -> Any:
         ledger = self._ledger
         sources, epochs = ledger.sources.copy(), ledger.epochs.copy()
         ledger.sources[sources >= 0] = source
         ledger.epochs[:] = 0
+        examine = ledger.examine
+
+        def trusting(columns: Any, count: int, buffer: Any, part: Any, source: int) -> Any:
+            judged = examine(columns, count, buffer, part, source)
+            if judged.status != DIVERGED:
+                return judged
+            return examine(columns, count, buffer, part._replace(check=judged.check), source)
+
+        ledger.examine = trusting
         try:
             return apply(self, buffer, part, source)
         finally:
+            del ledger.examine
             ledger.sources[:] = sources
             ledger.epochs[:] = epochs
 
@@ -155,10 +166,17 @@ def learner_counted_early(verdict: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, channel, number, missing: verdict(self, channel, number, False)
 
 
-@mistake(Copying, "_is_from")
-def old_transfer_rolls_back(is_from: Callable[..., Any]) -> Callable[..., Any]:
+@mistake(Copying, "snapshot")
+def old_transfer_rolls_back(take: Callable[..., Any]) -> Callable[..., Any]:
     """A snapshot is taken whoever sent it, and however late it comes."""
-    return lambda self, partition, source, version: self._roles.role[partition] in (REPLICA, LEARNER)
+
+    def wrong(self: Any, snapshot: Any, source: int, version: int) -> Any:
+        role = self._roles.role[snapshot.partition]
+        if snapshot.offer or role not in (REPLICA, LEARNER):
+            return take(self, snapshot, source, version)
+        return self._restore(snapshot, int(self._roles.sources[snapshot.partition]))
+
+    return wrong
 
 
 @mistake(Node, "_obey")
@@ -230,17 +248,17 @@ def half_applied(part: Callable[..., Any]) -> Callable[..., Any]:
 
 @mistake(Routing, "reroute")
 def newest_first(reroute: Callable[..., Any]) -> Callable[..., Any]:
-    """What is handed over again goes newest first."""
+    """What is handed over again goes newest first, and says that nothing came before."""
 
     def wrong(self: Any, now_ns: int) -> Any:
-        import ringmill.balancer.routing as module
-
-        order = module._order
-        module._order = lambda part: -order(part)
+        for part in (*self._parked, *(part for box in self.outboxes.values() for part in box._queue)):
+            part.previous = bytes(part.touched.size) if part.previous else part.previous
+        order = routing._order
+        vars(routing)["_order"] = lambda part: -order(part)
         try:
             return reroute(self, now_ns)
         finally:
-            module._order = order
+            vars(routing)["_order"] = order
 
     return wrong
 

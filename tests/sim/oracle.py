@@ -93,9 +93,14 @@ class Oracle:
         event.applied = True
         self._highest[event.key] = max(self._highest[event.key], count)
 
-    def refused(self, name: int, reason: int) -> None:
-        """A client was told why an event was not applied, or that it is no longer known where."""
+    def refused(self, name: int, reason: int, first: bool = False) -> None:
+        """A client was told why an event was not applied, or that it is no longer known where.
+
+        first: it was sent once, on the sender's only stream: then nothing later can have passed it.
+        """
         event = self.events[name]
+        if first and reason in (Reason.ALREADY_APPLIED, Reason.OUT_OF_ORDER):
+            raise Violation(f"{event} was sent once, and refused with {reason}")
         if self.begun_anew(event.key):
             return
         if reason == Reason.ALREADY_APPLIED:

@@ -1,7 +1,7 @@
 """What one schedule is about: drawn from its seed, so that schedules differ in kind and not only in luck."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 PARTITIONS = 7
@@ -76,8 +76,46 @@ class Plan:
     """The faults that may come, and their weights."""
 
 
+BUSY_FAULTS = ("crash_worker", "cut_one_way", "drain", "gale", "pause_worker", "reset", "restart_all", "scale")
+"""What moves partitions."""
+
+
 def draw(seed: int) -> Plan:
-    """The plan of a seed."""
+    """The plan of a seed: of every fifth a busy one, in which partitions move under batches that touch many of them."""
+    return _busy(seed) if seed % 5 == 0 else _mixed(seed)
+
+
+def _busy(seed: int) -> Plan:
+    random = Random(seed ^ 0x3D17)
+    plan = _mixed(seed)
+    phase_ms = random.randint(150, 400)
+    chosen = random.sample(BUSY_FAULTS, random.randint(1, 4))
+    if plan.replicas == 1 and "crash_worker" in chosen:
+        chosen = ["restart_all"]
+    senders = tuple(
+        replace(
+            sender,
+            batches=(batches := random.randint(15, 30)),
+            events_max=6,
+            in_flight=8,
+            think_ms=phase_ms / batches * 0.8,
+            timeout_ms=0,
+        )
+        for sender in plan.senders[:2]
+    )
+    return replace(
+        plan,
+        senders=senders,
+        keys=40,
+        phase_ms=phase_ms,
+        delay_us=random.choice([300, 1000, 3000]),
+        uneven=random.random() < 0.8,
+        every_ms=random.choice([15.0, 40.0]),
+        faults={name: FAULTS[name] for name in sorted(chosen)},
+    )
+
+
+def _mixed(seed: int) -> Plan:
     random = Random(seed ^ 0x51AB)
     workers = random.choice([2, 2, 3, 3, 3, 4, 5])
     replicas = min(random.choice([1, 2, 2, 2, 2, 3, 3]), workers)
