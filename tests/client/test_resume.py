@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -196,6 +196,24 @@ def test_what_a_primary_alone_answered_is_sent_again_until_it_is_committed(
     assert durable.ledger.applied == KEYS[:60]
 
 
+@contextmanager
+def committing(durable: DurableServer) -> Iterator[None]:
+    """Replicas acknowledge all that there is, every so often."""
+    stop = threading.Event()
+
+    def commit() -> None:
+        while not stop.wait(0.01):
+            durable.ledger.commit()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_flush_outlives_the_loss_of_a_primary(durable: DurableServer, connect: Connect) -> None:
     client = connect(durable.address, "p", ack="primary")
     client.process(KEYS[:20])
@@ -206,8 +224,8 @@ def test_flush_outlives_the_loss_of_a_primary(durable: DurableServer, connect: C
     durable.ledger.fail_over()
     assert durable.ledger.applied == []
     durable.start()
-    threading.Timer(0.3, durable.ledger.commit).start()
-    client.flush()
+    with committing(durable):
+        client.flush()
     assert durable.ledger.applied == KEYS[:20]
 
 
@@ -223,20 +241,8 @@ def test_flush_tells_of_answers_that_did_not_last(durable: DurableServer, connec
 
 def test_a_window_full_of_provisional_answers_opens_again(durable: DurableServer, connect: Connect) -> None:
     durable.ledger.info.max_in_flight = 3
-    stop = threading.Event()
-
-    def commit() -> None:
-        while not stop.is_set():
-            durable.ledger.commit()
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=commit)
-    thread.start()
-    try:
+    with committing(durable):
         got = connect(durable.address, "p", ack="primary").process(KEYS)
-    finally:
-        stop.set()
-        thread.join()
     assert got["place"].tolist() == list(range(1, 101))
 
 
