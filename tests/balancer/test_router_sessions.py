@@ -296,6 +296,27 @@ def test_what_an_earlier_balancer_may_have_handed_over_is_not_refused_either(
     world.settle()
 
 
+def test_a_second_try_makes_nothing_of_an_earlier_balancer_certain(
+    make_world: Callable[..., World], make_request: Request
+) -> None:
+    world = make_world(generation=2).form()
+    session = 1 << FENCE_BITS | 7
+    world.open(1)
+    world.send(1, opening(make_request, session=session))
+    world.router.closed(1)  # before the workers have answered
+    world.lose(0)
+    world.lose(1)
+    client = world.open(2)
+    world.send(2, opening(make_request, session=session))
+    world.send(2, make_request([world.key_of(1)], producer="p", sequence=4))
+    world.settle()
+    assert len(client.responses) == 1, "an earlier balancer may have handed it over"
+    world.tick(5000)
+    assert client.finished is not None
+    assert client.finished[0] == Code.UNAVAILABLE
+    world.settle()
+
+
 @pytest.mark.parametrize(("generation", "through"), [(1, 0), (2, ABSENT_MAX)])
 def test_a_new_session_goes_on_after_all_that_an_absent_worker_can_have(
     make_world: Callable[..., World], make_request: Request, generation: int, through: int

@@ -126,6 +126,8 @@ class Openings:
             producer = opening.producer
             if self._routing.unserved:
                 _allow_for_the_absent(producer, opening.asked)
+            elif not producer.remembered:  # what older streams handed over is applied, or refused from here on
+                producer.remembered, producer.doubtful_through = True, 0
             producer.doubtful_through = max(producer.doubtful_through, producer.last_sequence)
         return opening.done
 

@@ -72,7 +72,7 @@ class Producer:
     doubtful_through: int
     """Up to this sequence its older streams may have handed over batches."""
     remembered: bool
-    """Whether all its older streams were ours, so that nothing else was handed over."""
+    """Whether `doubtful_through` is known: all its older streams were ours, or every worker has told what it has."""
     last_sequence: int = 0
     """No batch above this was applied when its stream was opened."""
     idle_ns: int = 0
@@ -136,7 +136,7 @@ class Sessions:
             self._idle.pop(number, None)
         fence = self._next_fence()
         identity = self._new(number, fence).serve(pipeline)
-        remembered = self._first or older is not None
+        remembered = self._first or (older is not None and older.remembered)
         producer = Producer(number, session or fence, identity, stream, brief and not session, 0, remembered)
         if older is not None:
             producer.doubtful_through = max(older.doubtful_through, int(older.identity.last.max()))
