@@ -224,7 +224,9 @@ class ClientProcess(Process):
         self._feed.committed(session.committed_through, session.revoked)
         if session.error is not None:
             self.errors.append(f"{self._world.now_ms:8.1f} ms  {session.error.code.name}: {session.error.message}")
-            if session.error.code not in (RETRYABLE | LOSING if self._world.plan.reckless else RETRYABLE):
+            fenced = session.error.code == Code.ABORTED and self.life > 1  # an opening of its last life came late
+            allowed = RETRYABLE | LOSING if self._world.plan.reckless else RETRYABLE
+            if session.error.code not in allowed and not fenced:
                 raise Violation(f"{self.name} was told {session.error.code.name}: {session.error.message}")
             self.scheduler.at(AGAIN_MS * MILLISECOND_NS, self, self._again)
             return
