@@ -165,7 +165,7 @@ def test_who_is_on_its_way_leaves_too() -> None:
     made = world()
     made.store_delay_ms = 400
     made.manager.scale(5, False, made.now)
-    made.step()
+    made.run(500)
     assert len(names(made)) == 3
     assert len(made.manager.workers()) == 5, "they have a seat, and are in no view"
     finish(made, made.manager.scale(3, False, made.now))

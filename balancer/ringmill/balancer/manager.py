@@ -369,6 +369,8 @@ class Manager:
         if self._moves.busy:
             self._moves.follow(self._view, self._seats, self._is_whole())
         self._unsaved |= self._moves.changed
+        if self._unsaved:
+            return []  # nobody is told what may yet be forgotten; nor let go, since a supervisor would start it again
         orders: list[Order] = [*self._moves.wants()]
         for seat in self._seats:
             self._seats.drain(seat, seat.asks_to_leave or self._moves.drains(seat.member))

@@ -105,13 +105,14 @@ class Moves:
         names = [member.name for member in view.members]
         if name not in names:
             raise RingmillError(Code.NOT_FOUND, f"no worker {name!r}; there are {', '.join(names)}")
-        others = [member for member in view.members if member.name != name and member.alive and not member.draining]
+        stay = [each for each in self._staying(view, seats) if each != name]
+        # Who was asked to leave a moment ago may not stand as draining in a view yet.
+        others = [each for each in view.members if each.name in stay and each.alive and not each.draining]
         if not others:
             raise RingmillError(
                 Code.FAILED_PRECONDITION, f"nobody else could take what {name} holds: start another worker first"
             )
         self._refuse_loss(view, [name])
-        stay = [each for each in self._staying(view, seats) if each != name]
         intention = self._intend(stay, [name], seats)
         return self._begin(view, intention, rehearse(view, others, self._rules), f"{name} leaves", validate_only)
 
