@@ -257,6 +257,10 @@ def test_what_cannot_be_asked_for() -> None:
         with pytest.raises(RingmillError) as refused:
             ask()
         assert refused.value.code == Code.FAILED_PRECONDITION
+    pair = world(2, replicas=1)
+    pair.manager.drain_worker("worker-0", False, 0)
+    with pytest.raises(RingmillError, match="nobody else"):  # though no view says yet that the other one leaves
+        pair.manager.drain_worker("worker-1", False, 0)
     forming = World(small())
     with pytest.raises(RingmillError, match="not formed") as refused:
         forming.manager.scale(2, False, 0)
