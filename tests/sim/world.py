@@ -151,7 +151,7 @@ class World:
         self.wanted = set(names)
         for name in names:
             worker = self.worker(name)
-            if worker is None or (not worker.alive and worker.ended):
+            if worker is None or not worker.alive:
                 delay_ns = int(self.random.random() * 40 * MILLISECOND_NS)
                 self.scheduler.at(delay_ns, None, self._run_wanted, (name,))
 
