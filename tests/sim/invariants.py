@@ -29,6 +29,8 @@ class Invariants:
         self._durable: View | None = None
         self._claims: dict[tuple[int, int], int] = {}
         """Process that serves a partition in an epoch."""
+        self.was_short = False
+        """Whether a partition had nobody to serve it: a session that began meanwhile may be unknown there later."""
         self._views: dict[int, bytes] = {}
         """Published views by version."""
         self._begun_anew: set[int] = set()
@@ -72,6 +74,7 @@ class Invariants:
             raise Violation(f"two views of version {view.version} were published")
         if self._durable is None or self._durable.version < view.version:
             raise Violation(f"view {view.version} was published before it was durable")
+        self.was_short |= bool((view.routes == NOBODY).any())
         if before.version:
             self._begun_anew.update(self._orphans(before, view))
 

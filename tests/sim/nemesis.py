@@ -241,6 +241,7 @@ class Nemesis:
             return None
         try:
             request()
+            self._world.asked_ns = self._world.scheduler.now_ns
         except RingmillError as error:
             return f"{what}: {error.message}"
         return what

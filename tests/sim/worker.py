@@ -44,6 +44,7 @@ class WorkerProcess(Process):
         self.incarnation = 0
         self.ended = False
         """Whether it has ended by itself."""
+        self.started_ns = 0
         self.seen: View | None = None
         self.view: View | None = None
         """The newest view that it obeys."""
@@ -68,6 +69,7 @@ class WorkerProcess(Process):
         world = self._world
         self.begin(world.random.getrandbits(62) << 1 | 1)
         self.ended = False
+        self.started_ns = world.scheduler.now_ns
         self.seen = self.view = None
         self._kit = world.pool.take()
         served = Served("checker", 0, DESCRIPTION, EVENTS_MAX)
@@ -98,6 +100,11 @@ class WorkerProcess(Process):
         self.view = self.seen = None
         self._link = None
         self.give_back()
+
+    def leave(self) -> None:
+        """It is asked to end in peace, as by SIGTERM."""
+        self.node.leave(self.clock())
+        self.perform()
 
     def give_back(self) -> None:
         """Its engine and ledger may serve another."""

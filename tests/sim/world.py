@@ -63,6 +63,8 @@ class World:
         """Workers that were told that they cannot join, and why."""
         self.workers: list[WorkerProcess] = []
         """In the order in which they first ran; some may have been let go."""
+        self.asked_ns = 0
+        """When an operator last asked for something."""
         self.wanted = {f"worker-{number}" for number in range(plan.workers)}
         self.balancer = BalancerProcess(self)
         self.clients = [ClientProcess(self, number, sender, self.keys) for number, sender in enumerate(plan.senders)]
@@ -149,6 +151,9 @@ class World:
     def want(self, names: tuple[str, ...]) -> None:
         """The manager wants these workers to run: whoever starts processes obeys, in a while."""
         self.wanted = set(names)
+        for worker in self.workers:
+            if worker.alive and worker.name not in self.wanted and worker.started_ns >= self.asked_ns:
+                self.scheduler.at(0, worker, worker.leave)  # it was started before it was known to be wanted no more
         for name in names:
             worker = self.worker(name)
             if worker is None or not worker.alive:
