@@ -86,6 +86,16 @@ def test_scaling_down_empties_the_last_ones() -> None:
     assert (made.manager.view.routes != NOBODY).all()
 
 
+def test_nobody_leaves_whose_copy_events_must_have() -> None:
+    made = world(3, replicas=2, min_in_sync=2)
+    with pytest.raises(RingmillError, match="events are taken only where 2 workers have them"):
+        made.manager.scale(1, False, made.now)
+    finish(made, made.manager.drain_worker("worker-1", False, made.now))
+    with pytest.raises(RingmillError, match="and 1 would be left"):
+        made.manager.drain_worker("worker-2", False, made.now)
+    assert (made.manager.view.routes != NOBODY).all()
+
+
 def test_names_are_in_the_order_of_their_numbers() -> None:
     made = World(small(expected_workers=11)).form(11)
     assert made.manager.scale(10, True, made.now).text == "worker-10 leaves"

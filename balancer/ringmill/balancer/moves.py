@@ -84,9 +84,11 @@ class Moves:
     # Requests
 
     def scale(self, view: View, seats: Seats, workers: int, validate_only: bool) -> Move:
-        """Asks for this number of workers. Raises INVALID_ARGUMENT for none, or more than there are partitions."""
+        """Asks for this number of workers. Raises INVALID_ARGUMENT for none, or more than there are partitions, and
+        FAILED_PRECONDITION for fewer than events must have copies."""
         if not 1 <= workers < view.partitions:
             raise RingmillError(Code.INVALID_ARGUMENT, f"scale to 1 to {view.partitions - 1} workers, not {workers}")
+        self._refuse_too_few(workers)
         names = self._staying(view, seats)
         stay, leave = names[:workers], names[workers:]
         come = _fresh_names({*names, *(member.name for member in view.members)}, workers - len(stay))
@@ -112,6 +114,8 @@ class Moves:
             raise RingmillError(
                 Code.FAILED_PRECONDITION, f"nobody else could take what {name} holds: start another worker first"
             )
+        if view.members[names.index(name)].alive:  # else there are no more now
+            self._refuse_too_few(len(others))
         self._refuse_loss(view, [name])
         intention = self._intend(stay, [name], seats)
         return self._begin(view, intention, rehearse(view, others, self._rules), f"{name} leaves", validate_only)
@@ -173,6 +177,14 @@ class Moves:
         self.changed = True
         self._request = _Request(self._last, effort, effort, text)
         return _told(self._request)
+
+    def _refuse_too_few(self, workers: int) -> None:
+        least = self._rules.min_in_sync
+        if workers < least:
+            raise RingmillError(
+                Code.FAILED_PRECONDITION,
+                f"events are taken only where {least} workers have them (--min-in-sync), and {workers} would be left",
+            )
 
     def _refuse_loss(self, view: View, leave: Sequence[str]) -> None:
         dead = {place for place, each in enumerate(view.members) if each.name in leave and not each.alive}
