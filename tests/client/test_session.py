@@ -632,6 +632,28 @@ def test_a_provisional_answer_that_cannot_be_sent_again_is_counted() -> None:
     assert session.idle
 
 
+def test_what_was_refused_behind_a_provisional_answer_is_not_sent_again() -> None:
+    ledger = Ledger()
+    session = Session(settings_of(ack="primary"))
+    stream = reopen(session, ledger)
+    session.offer(Numbers("a", 3))
+    session.offer(Numbers("b", 3))
+    held, refused = sent(session)
+    answer(session, stream, held)
+    outcome = pb.Outcome(rejection=pb.Rejection(reason=pb.REJECTION_REASON_UNAVAILABLE))
+    count = len(refused.events)
+    rejected = pb.ProcessResponse(sequence=refused.sequence, outcomes=[outcome] * count, rejected=count)
+    session.receive(rejected.SerializeToString())
+    session.broke(GONE, 0.0, 0.5)
+    stream = reopen(session, ledger)
+    (again,) = sent(session)
+    assert again.sequence == held.sequence
+    ledger.commit()
+    answer(session, stream, again)
+    assert session.committed_through == refused.sequence
+    assert session.idle
+
+
 def test_a_server_that_wants_to_go_is_sent_nothing_more() -> None:
     ledger = Ledger()
     session, feed = opened(ledger), Numbers("a", 30)

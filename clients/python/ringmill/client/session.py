@@ -85,6 +85,11 @@ class _Batch:
     rejected: int = 0
     """Events that were rejected, as its feed heard."""
 
+    @property
+    def provisional(self) -> bool:
+        """Whether its feed has heard outcomes that may yet come to nothing."""
+        return self.delivered and not self.final
+
 
 class Session:
     """A producer's session over any number of streams, one at a time.
@@ -98,7 +103,7 @@ class Session:
         self._redial = Redial(settings.retry_s)
         self._hungry: deque[Feed] = deque()
         self._kept: deque[_Batch] = deque()
-        """Sent and not final, in the order of their sequences: the delivered ones first."""
+        """Sent and not final, or behind one that is not, in the order of their sequences: the delivered ones first."""
         self._kept_bytes = 0
         self._awaited: deque[_Batch] = deque()
         """Sent on this stream and not answered on it."""
@@ -171,7 +176,7 @@ class Session:
         """Events that a primary alone had answered and that were undone, or may have been; counted once."""
         lost, self.revoked = self.revoked, 0
         if self.error is not None:
-            lost += sum(batch.count for batch in self._kept if batch.delivered)
+            lost += sum(batch.count for batch in self._kept if batch.provisional)
             self._kept.clear()
         return lost
 
@@ -184,7 +189,8 @@ class Session:
         self.drain_s = 0.0
         self._answered_here = 0
         self._awaited.clear()
-        self._resend = deque(self._kept)
+        # What was answered for good stays so: sent again, an event could be applied that was refused.
+        self._resend = deque(batch for batch in self._kept if not batch.delivered or batch.provisional)
         options = pb.ProcessOptions(version=settings.version, ack=ACKS[settings.ack], session=self._number)
         request = pb.ProcessRequest(pipeline=settings.pipeline, producer=settings.producer, options=options)
         return request.SerializeToString()
@@ -405,7 +411,7 @@ class Session:
     def _fail_unanswered(self, error: ClientError) -> None:
         """Gives up what was sent to a server that may apply it twice; feeds of which nothing was sent go on."""
         unanswered = [batch for batch in self._kept if not batch.delivered]
-        self.revoked += sum(batch.count for batch in self._kept if batch.delivered)
+        self.revoked += sum(batch.count for batch in self._kept if batch.provisional)
         self._kept.clear()
         self._kept_bytes = 0
         self._fail((), unanswered, error)
