@@ -211,6 +211,26 @@ def test_a_worker_that_was_frozen_while_it_was_emptied_is_let_go_when_it_thaws()
     assert names(made) == ["worker-0", "worker-2"]
 
 
+@pytest.mark.parametrize("knocks_before", [False, True])
+def test_whoever_was_started_in_the_place_of_one_that_is_to_leave_leaves(knocks_before: bool) -> None:
+    made = world(replicas=2)
+    made.supervised = False
+    made.workers["worker-1"].hung = True  # dead, and nobody knows yet
+    if knocks_before:
+        made.join("worker-1")
+    made.manager.drain_worker("worker-1", False, made.now)
+    if not knocks_before:
+        made.run(100)
+        made.join("worker-1")
+    assert made.refused[-1][0] == "worker-1"
+    made.settle()
+    assert made.workers["worker-1"].exited
+    assert names(made) == ["worker-0", "worker-2"]
+    made.join("worker-1")
+    made.settle()
+    assert "worker-1" in names(made), "who is started once more is meant"
+
+
 def test_a_restart_wants_the_dead_as_well() -> None:
     made = world(replicas=2)
     made.kill("worker-1")

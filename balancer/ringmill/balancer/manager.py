@@ -150,6 +150,7 @@ class Manager:
         if registration.cluster and registration.view_version > self._view.version:
             return [Fatal(behind(registration, self._view))]
         if self._seats.is_taken(registration):
+            self._moves.contested(name)
             why = f"another process is worker {name}: this one may have its place once that one is dead"
             return [Refuse(link, Code.UNAVAILABLE, why), *self._seats.suspect(name)]
         orders = self._seats.sit(link, registration, now_ms)

@@ -158,13 +158,16 @@ class Moves:
         return sorted({*here, *self.intention.wanted} - leaving, key=_natural)
 
     def _intend(self, wanted: Sequence[str], leave: Sequence[str], seats: Seats) -> Intention:
-        """Who was to leave before and is not wanted leaves still. Who is not linked just now may be on its way."""
+        """Who was to leave before and is not wanted leaves still.
+
+        Who is not linked just now may be on its way, and who is contested may be dead: then whoever comes is to leave.
+        """
         intention = Intention(wanted=wanted, gone=self.intention.gone)
         intention.leaving.extend(each for each in self.intention.leaving if each.name not in (*wanted, *leave))
         for name in leave:
             seat = seats.get(name)
-            linked = seat is not None and seat.link is not None
-            intention.leaving.add(name=name, incarnation=seat.member.incarnation if seat is not None and linked else 0)
+            sure = seat is not None and seat.link is not None and not seat.is_contested
+            intention.leaving.add(name=name, incarnation=seat.member.incarnation if seat is not None and sure else 0)
         return intention
 
     def _begin(self, view: View, intention: Intention, effort: Effort, text: str, validate_only: bool) -> Move:
@@ -219,9 +222,9 @@ class Moves:
 
     def left(self, member: Member) -> None:
         """A process has left in peace. It does not come back, unless it never heard that it may go."""
-        leavers = [leaver for leaver in self.intention.leaving if leaver.name != member.name]
-        if len(leavers) < len(self.intention.leaving):
-            self._keep(leavers)
+        leaving = self.intention.leaving
+        if any(leaver.name == member.name for leaver in leaving):
+            self._keep([leaver for leaver in leaving if leaver.name != member.name or not leaver.incarnation])
             self.intention.gone.add(name=member.name, incarnation=member.incarnation)
             del self.intention.gone[:-GONE_MAX]
 
@@ -234,6 +237,11 @@ class Moves:
         ]
         if leavers != list(self.intention.leaving):
             self._keep(leavers)
+
+    def contested(self, name: str) -> None:
+        """Another process wants the place of one that is to leave, which may be dead: whichever has it then leaves."""
+        if any(each.name == name and each.incarnation for each in self.intention.leaving):
+            self._keep([Leaver(name=name) if each.name == name else each for each in self.intention.leaving])
 
     def _keep(self, leavers: Sequence[Leaver]) -> None:
         kept = list(leavers)

@@ -32,6 +32,8 @@ class Seat:
     """False until it dials the first time in this manager's life."""
     asks_to_leave: bool = False
     """The worker itself wants to be let go."""
+    is_contested: bool = False
+    """Another process wants this name: perhaps this one is dead, and that one was started in its place."""
     is_let_go: bool = False
     """It has been told to leave: when its link ends, so does its seat."""
     is_gone: bool = False
@@ -112,7 +114,9 @@ class Seats:
 
     def suspect(self, name: str) -> list[Order]:
         """Somebody wants the place of a worker: is that one alive?"""
-        return _probe(self._seats[name])
+        seat = self._seats[name]
+        seat.is_contested = True
+        return _probe(seat)
 
     def sit(self, link: int, registration: Registration, now_ms: int) -> list[Order]:
         """Gives a worker its seat. Returns the end of the link that it had before, if any."""
