@@ -3,10 +3,15 @@
 Source: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md, section XXH64.
 """
 
-import numpy as np
+from collections.abc import Callable
+from functools import cache
+from typing import cast
 
-from ringmill.core.jit import kernel
-from ringmill.core.memory import Bytes, load8, load32, load64, multiply_high
+import numpy as np
+from numba import types
+
+from ringmill.core.jit import compile_kernel, entry_point, kernel
+from ringmill.core.memory import MESSAGE, Bytes, load8, load32, load64, multiply_high
 
 PARTITIONS = 1021
 """Partitions of a cluster unless it says otherwise: a prime, and Envoy's MAGLEV table size."""
@@ -99,9 +104,16 @@ def _xxh64_bytes(buffer: Bytes, seed: np.uint64) -> np.uint64:
     return xxh64_seeded(buffer, 0, buffer.size, seed)
 
 
+@cache
+def _compiled() -> Callable[..., int]:
+    signature = types.uint64(MESSAGE, types.uint64)
+    compile_kernel(_xxh64_bytes, [signature])
+    return cast(Callable[..., int], entry_point(_xxh64_bytes, signature))
+
+
 def xxh64(data: bytes, seed: int = 0) -> int:
     """xxh64 of some bytes as a Python int, equal to `xxhash.xxh64_intdigest(data, seed)`."""
-    return int(_xxh64_bytes(np.frombuffer(data, np.uint8), np.uint64(seed)))
+    return _compiled()(np.frombuffer(data, np.uint8), seed)
 
 
 def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:

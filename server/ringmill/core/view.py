@@ -5,13 +5,17 @@ configuration for each partition. A partition's *epoch* is the version that last
 what a primary admitted under an older version than that is refused by every copy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
 from ringmill.core.errors import Code, RingmillError
+from ringmill.core.jit import compile_kernel, entry_point, kernel
 from ringmill.core.maglev import NOBODY, Table
 from ringmill.internal.v1 import link_pb2
 
@@ -22,6 +26,14 @@ Replicas = npt.NDArray[np.int32]
 """int32[partitions, width]: indices of the in-sync copies besides the primary, the next primary first; NOBODY fills."""
 
 Epochs = npt.NDArray[np.uint64]
+
+_KINDS = (
+    ("table", np.int32),
+    ("epochs", np.uint64),
+    ("replicas", np.int32),
+    ("learners", np.int32),
+    ("heirs", np.int32),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,8 @@ class View:
     """int32[partitions]: the in-sync copy that is to be primary next, or NOBODY. Until then nothing is admitted."""
     min_in_sync: int = 1
     """Copies, the primary included, without which a partition takes no events."""
+    _encoded: bytes = field(default=b"", init=False, repr=False)
+    """As it travels, once that was asked for, or as it came."""
 
     def __post_init__(self) -> None:
         partitions = len(self.table)
@@ -78,9 +92,11 @@ class View:
         for name in ("learners", "heirs"):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.full(partitions, NOBODY, np.int32))
-        self._check(partitions)
-        for array in (self.table, self.epochs, self.replicas, self.learners, self.heirs):
+        for name, kind in _KINDS:  # kernels read these arrays without looking at their types
+            array = np.ascontiguousarray(getattr(self, name), kind)
             array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        self._check(partitions)
 
     def _check(self, partitions: int) -> None:
         names = [member.name for member in self.members]
@@ -89,8 +105,7 @@ class View:
         for array in (self.table, self.replicas, self.learners, self.heirs):
             if len(array) != partitions:
                 raise RingmillError(Code.INTERNAL, f"a view of {partitions} partitions says {len(array)}")
-        named = np.concatenate((self.table, self.learners, self.heirs, self.replicas.ravel()))
-        if named.size and not NOBODY <= int(named.min()) <= int(named.max()) < len(self.members):
+        if not _kernels().are_seats(self.table, self.replicas, self.learners, self.heirs, len(names)):
             raise RingmillError(Code.INTERNAL, f"the table names a worker that is none of the {len(self.members)}")
         if len(self.epochs) != partitions:
             raise RingmillError(Code.INTERNAL, f"a view of {partitions} partitions has {len(self.epochs)} epochs")
@@ -106,12 +121,10 @@ class View:
 
         HELD where an heir takes over, and where a copy that is being made is all that is missing.
         """
-        alive = np.array([member.alive for member in self.members] + [False])  # NOBODY, -1, finds the last: False
-        served = alive[self.table]
-        copies = self.copies()
-        soon = copies + alive[self.learners] >= self.min_in_sync
-        held = (self.heirs != NOBODY) | (copies < self.min_in_sync)
-        return np.where(served & soon, np.where(held, HELD, self.table), NOBODY).astype(np.int32)
+        routes = np.empty(self.partitions, np.int32)
+        alive = np.array([member.alive for member in self.members], np.bool_)
+        _kernels().route(self.table, self.replicas, self.learners, self.heirs, alive, self.min_in_sync, routes)
+        return routes
 
     def copies(self) -> npt.NDArray[np.int64]:
         """int64[partitions]: in-sync copies, the primary included."""
@@ -138,8 +151,74 @@ class View:
         return [int(count) for count in np.bincount(owners, minlength=len(self.members))]
 
 
+@kernel(allocates=False)
+def _are_seats(table: Table, replicas: Replicas, learners: Table, heirs: Table, members: int) -> bool:
+    """Whether all that is named is one of so many members, or NOBODY."""
+    sound = True
+    for partition in range(table.size):
+        for seat in (table[partition], learners[partition], heirs[partition]):
+            sound &= NOBODY <= seat < members
+        for place in range(replicas.shape[1]):
+            sound &= NOBODY <= replicas[partition, place] < members
+    return sound
+
+
+@kernel(allocates=False)
+def _route(
+    table: Table,
+    replicas: Replicas,
+    learners: Table,
+    heirs: Table,
+    alive: npt.NDArray[np.bool_],
+    min_in_sync: int,
+    routes: Table,
+) -> None:
+    """Fills `View.routes`. alive: bool[members]."""
+    for partition in range(table.size):
+        primary, learner = table[partition], learners[partition]
+        if primary == NOBODY or not alive[primary]:
+            routes[partition] = NOBODY
+            continue
+        copies = 1
+        for place in range(replicas.shape[1]):
+            copies += replicas[partition, place] != NOBODY
+        soon = copies + (learner != NOBODY and alive[learner])
+        if soon < min_in_sync:
+            routes[partition] = NOBODY
+        elif copies < min_in_sync or heirs[partition] != NOBODY:
+            routes[partition] = HELD
+        else:
+            routes[partition] = primary
+
+
+class _Kernels(NamedTuple):
+    are_seats: Callable[..., bool]
+    route: Callable[..., None]
+
+
+TABLE = types.Array(types.int32, 1, "C")
+"""Numba type of a column of a view."""
+REPLICAS = types.Array(types.int32, 2, "C")
+
+
+@cache
+def _kernels() -> _Kernels:
+    are_seats = types.boolean(TABLE, REPLICAS, TABLE, TABLE, types.int64)
+    marks = types.Array(types.boolean, 1, "C")
+    route = types.void(TABLE, REPLICAS, TABLE, TABLE, marks, types.int64, TABLE)
+    compile_kernel(_are_seats, [are_seats])
+    compile_kernel(_route, [route])
+    return _Kernels(entry_point(_are_seats, are_seats), entry_point(_route, route))
+
+
 def view_to_proto(view: View) -> link_pb2.View:
-    """The view as it travels on a link, and as it is stored."""
+    """The view as it travels on a link, and as it is stored. It is encoded once, however many are told of it."""
+    if not view._encoded:
+        object.__setattr__(view, "_encoded", _encode(view))
+    return link_pb2.View.FromString(view._encoded)
+
+
+def _encode(view: View) -> bytes:
     return link_pb2.View(
         version=view.version,
         cluster=view.cluster,
@@ -152,7 +231,7 @@ def view_to_proto(view: View) -> link_pb2.View:
         learners=view.learners.tolist(),
         heirs=view.heirs.tolist(),
         min_in_sync=view.min_in_sync,
-    )
+    ).SerializeToString()
 
 
 def _member_to_proto(member: Member) -> link_pb2.Member:
@@ -190,7 +269,7 @@ def view_from_proto(message: link_pb2.View) -> View:
         )
         for member in message.members
     )
-    return View(
+    view = View(
         message.version,
         message.cluster,
         members,
@@ -201,3 +280,5 @@ def view_from_proto(message: link_pb2.View) -> View:
         heirs=np.array(message.heirs, np.int32),
         min_in_sync=message.min_in_sync or 1,
     )
+    object.__setattr__(view, "_encoded", message.SerializeToString())
+    return view

@@ -249,6 +249,8 @@ class Table:
     def drop(self, partition: int) -> None:
         """Forgets the partition's keys and gives their memory back to the system."""
         segment = self.arrays.segments[partition]
+        if not (segment["count"] or segment["used"]):
+            return
         first_row = partition * self.arrays.rows_max
         first_slot = partition * self.arrays.slots_max
         first_byte = partition * self.arrays.heap_bytes
