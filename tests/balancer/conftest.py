@@ -97,7 +97,7 @@ class FakeWorker:
         rows = [self.partitions[p].rows.get(asked.producer) for p in own]
         if any(row and row.fence > asked.fence for row in rows):
             return asked.id, int(Code.ABORTED), 0, 0
-        if asked.session and any(row is None for row in rows):
+        if asked.session and not asked.unforgotten and any(row is None for row in rows):
             return asked.id, int(Code.FAILED_PRECONDITION), 0, 0
         if asked.session and any(row and row.session != asked.session for row in rows):
             return asked.id, int(Code.ABORTED), 0, 0

@@ -239,6 +239,21 @@ def test_calls_of_one_producer_open_one_session(world: World, make_request: Requ
     assert len(world.workers[0].applied) == 3
 
 
+def test_a_call_given_up_before_its_session_was_open_leaves_none_to_share(
+    make_world: Callable[..., World], make_request: Request
+) -> None:
+    world = make_world(generation=2).form()
+    world.open(1, brief=True)
+    world.send(1, make_request([world.key_of(1)], producer="p", sequence=4))
+    world.router.closed(1)
+    world.lose(1)  # which may have applied the batch under an earlier balancer
+    client = world.open(2, brief=True)
+    world.send(2, make_request([world.key_of(1)], producer="p", sequence=4))
+    world.settle()
+    assert not client.responses, "nobody knows whether it was applied"
+    assert world.workers[0].opens, "whoever is left is asked"
+
+
 def test_an_idle_producer_is_forgotten_everywhere(make_world: Callable[..., World], make_request: Request) -> None:
     world = make_world(limits=RouterLimits(retention_ms=1000), generation=3).form()
     world.tick()
@@ -331,6 +346,46 @@ def test_a_new_session_goes_on_after_all_that_an_absent_worker_can_have(
     world.send(1, make_request([world.key_of(1)], producer="p", sequence=through + 1))
     world.settle()
     assert numbers(client.responses[1]) == [-Reason.UNAVAILABLE], "what is surely new is refused at once"
+
+
+def test_who_was_away_when_a_session_was_opened_hears_of_it(world: World, make_request: Request) -> None:
+    world.lose(1)
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    session = client.responses[0].stream.session
+    world.rejoin(1)
+    world.settle()
+    told = [(each.session, each.fence, each.unforgotten) for each in world.workers[1].opens]
+    assert told == [(session, session, True)]
+    heard = len(world.workers[0].opens)
+    world.republish()
+    world.settle()
+    assert len(world.workers[0].opens) == heard, "once is enough"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_session_is_resumed_where_a_worker_was_away_unless_that_has_lost_its_state(
+    world: World, make_request: Request, restarts: bool
+) -> None:
+    world.lose(1)
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    session = client.responses[0].stream.session
+    world.router.closed(1)
+    if restarts:
+        world.restart(1)
+    else:
+        world.rejoin(1)
+    other = world.open(2)
+    world.send(2, opening(make_request, session=session))
+    world.settle()
+    if restarts:
+        assert other.finished is not None
+        assert other.finished[0] == Code.FAILED_PRECONDITION
+    else:
+        assert other.responses[0].stream.session == session
 
 
 def test_a_partition_that_begins_anew_ends_who_has_something_there_and_forgets_what_came_before(

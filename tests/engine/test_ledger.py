@@ -477,6 +477,19 @@ def test_a_session_is_opened_everywhere_or_nowhere() -> None:
     assert book.open(7, 1, 2) == (Code.OK, 1, 0)
 
 
+def test_a_session_that_nobody_can_have_forgotten_is_taken_up() -> None:
+    worker = Worker(ledger())
+    book = worker.ledger
+    book.open(7, 0, 1)
+    assert worker.take(Batch([Event(0)], 5, fence=1)).status == ADMITTED
+    assert book.open(7, 2, 3).code == Code.FAILED_PRECONDITION
+    assert book.open(7, 2, 3, unforgotten=True) == (Code.OK, 2, 5)
+    assert book.open(8, 2, 3, unforgotten=True) == (Code.OK, 2, 0)
+    for producer in (7, 8):
+        assert book.open(producer, 2, 4).code == Code.OK
+        assert book.open(producer, 1, 5, unforgotten=True).code == Code.ABORTED
+
+
 def test_an_open_is_part_of_the_history() -> None:
     one, other = ledger(), ledger()
     for book in (one, other):

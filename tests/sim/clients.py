@@ -26,7 +26,8 @@ AGAIN_MS = 20
 RETRYABLE = frozenset({Code.UNAVAILABLE})
 """How a session may end, whatever faults there are."""
 LOSING = frozenset({Code.FAILED_PRECONDITION, Code.ABORTED})
-"""How it may end, too, where a partition lost its copies, or had none for a while: then it knows nothing of it."""
+"""How it may end, too, where a partition lost its copies; or had none for a while, and a balancer died, which was the
+only one to know that it cannot have forgotten the session."""
 
 
 class Batches:
@@ -225,7 +226,8 @@ class ClientProcess(Process):
         if session.error is not None:
             self.errors.append(f"{self._world.now_ms:8.1f} ms  {session.error.code.name}: {session.error.message}")
             fenced = session.error.code == Code.ABORTED and self.life > 1  # an opening of its last life came late
-            losing = self._world.plan.reckless or self._world.invariants.was_short
+            world = self._world
+            losing = world.plan.reckless or (world.invariants.was_short and world.balancer.life > 1)
             allowed = RETRYABLE | LOSING if losing else RETRYABLE
             if session.error.code not in allowed and not fenced:
                 raise Violation(f"{self.name} was told {session.error.code.name}: {session.error.message}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ringmill.balancer.routing import Routing
 from ringmill.balancer.sessions import Producer
 from ringmill.core.errors import Code, RingmillError
+from ringmill.core.maglev import NOBODY
 from ringmill.internal.v1.link_pb2 import JoinResponse, Open
 
 SEQUENCE_MAX = (1 << 64) - 1
@@ -54,6 +55,8 @@ class Openings:
         self._streams: dict[int, int] = {}
         """The stream that each Open is for."""
         self._last = 0
+        self._absent: dict[int, Producer] = {}
+        """Open streams that some worker may not know, which was away when they were opened."""
 
     def begin(self, stream: int, producer: Producer, asked: int, now_ns: int) -> bool:
         """Asks all primaries; True: there is none to wait for."""
@@ -70,6 +73,22 @@ class Openings:
             if self._done(opening):
                 done.append(opening.stream)
         return done
+
+    def introduce(self) -> None:
+        """Makes streams known to who was away when they were opened, before it gets anything of them."""
+        opens = [
+            Open(producer=each.number, session=each.session, fence=each.identity.fence, unforgotten=True)
+            for each in self._absent.values()
+            if each.unforgotten
+        ]
+        if not opens:
+            return
+        links = self._routing.primaries()
+        for outbox in links:
+            if outbox is not None:
+                outbox.say(JoinResponse(opens=opens).SerializeToString())
+        if None not in links and not (self._routing.view.routes == NOBODY).any():
+            self._absent.clear()
 
     def answered(self, answer: Answer) -> int | None:
         """Takes a worker's answer; returns the stream that is open now. Raises what ends the stream `stream_of`."""
@@ -97,6 +116,7 @@ class Openings:
 
     def closed(self, stream: int) -> None:
         """A stream is over."""
+        self._absent.pop(stream, None)
         opening = self._openings.pop(stream, None)
         if opening is not None:
             self._forget(opening)
@@ -112,7 +132,13 @@ class Openings:
             self._last = number = self._last + 1
             opening.waits.add(number)
             self._streams[number] = opening.stream
-            ask = Open(id=number, producer=producer.number, session=opening.asked, fence=producer.identity.fence)
+            ask = Open(
+                id=number,
+                producer=producer.number,
+                session=opening.asked,
+                fence=producer.identity.fence,
+                unforgotten=producer.unforgotten and opening.asked != 0,
+            )
             outbox.say(JoinResponse(opens=[ask]).SerializeToString())
 
     def _forget(self, opening: Opening) -> None:
@@ -124,7 +150,9 @@ class Openings:
         if opening.done:
             del self._openings[opening.stream]
             producer = opening.producer
+            producer.unforgotten |= not opening.asked or not self._routing.unserved
             if self._routing.unserved:
+                self._absent[opening.stream] = producer
                 _allow_for_the_absent(producer, opening.asked)
             elif not producer.remembered:  # what older streams handed over is applied, or refused from here on
                 producer.remembered, producer.doubtful_through = True, 0

@@ -94,6 +94,7 @@ class Router:
         restarted = self._routing.publish(view, links, now_ns)
         if restarted.any():
             self._begin_anew(restarted, now_ns)
+        self._openings.introduce()
         self._reroute(now_ns)
         for stream in self._openings.ask_again():
             self._open(stream, now_ns)

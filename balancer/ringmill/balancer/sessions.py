@@ -73,6 +73,8 @@ class Producer:
     """Up to this sequence its older streams may have handed over batches."""
     remembered: bool
     """Whether `doubtful_through` is known: all its older streams were ours, or every worker has told what it has."""
+    unforgotten: bool = False
+    """Whether its session was open here once, so that nobody can have forgotten it since."""
     last_sequence: int = 0
     """No batch above this was applied when its stream was opened."""
     idle_ns: int = 0
@@ -140,13 +142,16 @@ class Sessions:
         producer = Producer(number, session or fence, identity, stream, brief and not session, 0, remembered)
         if older is not None:
             producer.doubtful_through = max(older.doubtful_through, int(older.identity.last.max()))
+            producer.unforgotten = older.unforgotten and older.session == session
         self._producers[number] = producer
         return producer
 
     def share(self, producer: Producer, sequence: int, stream: int) -> bool:
         """Whether a call goes on where the producer's call before it ended, so that workers need not be asked."""
         identity = producer.identity
-        if not producer.brief or producer.stream is not None or identity.doubtful or sequence <= identity.number:
+        if not producer.brief or not producer.unforgotten or producer.stream is not None:
+            return False  # a call that was given up before its opening was answered has asked nobody
+        if identity.doubtful or sequence <= identity.number:
             return False
         producer.stream = stream
         producer.last_sequence = max(producer.last_sequence, identity.number)
@@ -171,6 +176,8 @@ class Sessions:
         """Partitions have begun anew, without their state: nothing came before there."""
         for identity in self._alive.values():
             identity.last[partitions] = 0
+        for producer in self._producers.values():
+            producer.unforgotten = False
 
     def forgotten(self, now_ns: int) -> list[Identity]:
         """Takes the identities that workers are to forget, those of long idle producers among them."""

@@ -252,14 +252,15 @@ class Ledger:
         forget: Sequence[int] = (),
         source: int = OWN,
         version: int = 0,
+        unforgotten: bool = False,
     ) -> OpenResult:
         """Forgets, then opens a stream in all partitions of the source, held ones included if they are own.
 
         producer 0: only forgets. session 0: a new one, named by the fence. floor: producers whose fence is below it are
-        forgotten. source, version: as for a part; a copy leaves out what it would refuse or skip. Codes: OK; ABORTED:
-        a newer stream or session is open; FAILED_PRECONDITION: the session is not known; RESOURCE_EXHAUSTED: too many
-        producers. With any other code than OK nothing was opened, but what is forgotten stays so. Hearing the same
-        again changes nothing.
+        forgotten. source, version: as for a part; a copy leaves out what it would refuse or skip. unforgotten: a
+        partition that does not know the session is to take it up. Codes: OK; ABORTED: a newer stream or session is
+        open; FAILED_PRECONDITION: the session is not known; RESOURCE_EXHAUSTED: too many producers. With any other code
+        than OK nothing was opened, but what is forgotten stays so. Hearing the same again changes nothing.
         """
         if floor or forget:
             named = np.array(forget, np.uint64)
@@ -273,7 +274,14 @@ class Ledger:
                 return OpenResult(Code.RESOURCE_EXHAUSTED, 0, 0)
             row = self._free[-1]
         code, last = sessions.open_session(
-            self.arrays, row, np.uint64(producer), np.uint64(session), np.uint64(fence), source, np.uint64(version)
+            self.arrays,
+            row,
+            np.uint64(producer),
+            np.uint64(session),
+            np.uint64(fence),
+            int(unforgotten),
+            source,
+            np.uint64(version),
         )
         if producer not in self._rows and self.arrays.used[row]:
             self._enter(producer, row)
@@ -416,7 +424,7 @@ def _compiled(arrays: Any) -> _Kernels:
     compile_kernel(ledger_arrays.settle, [settle])
     compile_kernel(ledger_arrays.cut, [cut])
     compile_kernel(
-        sessions.open_session, [types.Tuple((integer, word))(arrays, integer, word, word, word, integer, word)]
+        sessions.open_session, [types.Tuple((integer, word))(arrays, integer, word, word, word, integer, integer, word)]
     )
     compile_kernel(sessions.forget, [integer(arrays, integer, words, word, integer, word)])
     return _Kernels(

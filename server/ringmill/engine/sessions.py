@@ -32,13 +32,15 @@ def open_session(
     producer: np.uint64,
     session: np.uint64,
     fence: np.uint64,
+    unforgotten: int,
     source: int,
     version: np.uint64,
 ) -> tuple[int, np.uint64]:
     """Opens a stream in all partitions of the source, or in none: (code, highest sequence of the producer there).
 
     session 0: a new one, which takes the number of the fence. The producer's sequences go on: what an older session
-    sent stays known, so that a client may send it again.
+    sent stays known, so that a client may send it again. unforgotten: not 0 where a partition that does not know the
+    session takes it up.
     """
     pages, entries = arrays.pages, arrays.entries
     first = row * pages.size
@@ -48,7 +50,7 @@ def open_session(
         entry: Any = entries[first + partition]
         if entry.fence > fence or (session != _ZERO and entry.fence != _ZERO and entry.session > session):
             return _ABORTED, _ZERO
-        if session != _ZERO and (entry.fence == _ZERO or entry.session != session):
+        if session != _ZERO and unforgotten == 0 and (entry.fence == _ZERO or entry.session != session):
             return _UNKNOWN, _ZERO
     last = _ZERO
     for partition in range(pages.size):
@@ -60,8 +62,7 @@ def open_session(
             if entry.fence == _ZERO:
                 arrays.used[row] += 1
                 arrays.oldest[row] = min(arrays.oldest[row], fence) if arrays.used[row] > 1 else fence
-            if session == _ZERO:
-                entry.session = fence
+            entry.session = session if session != _ZERO else fence
             entry.fence = fence
             page.index += _ONE
             page.digest = mix(mix(mix(mix(page.digest, _OPENED), producer), entry.session), fence)

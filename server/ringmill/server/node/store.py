@@ -83,7 +83,14 @@ class Store:
 def open_session(ledger: Ledger, outcomes: Outcomes, opening: Open, source: int = OWN, version: int = 0) -> OpenResult:
     """Opens a producer's stream in all partitions of a source, and forgets what it says is to be forgotten."""
     opened = ledger.open(
-        opening.producer, opening.session, opening.fence, opening.floor, opening.forget, source, version
+        opening.producer,
+        opening.session,
+        opening.fence,
+        opening.floor,
+        opening.forget,
+        source,
+        version,
+        opening.unforgotten,
     )
     forget(ledger, outcomes)
     return opened

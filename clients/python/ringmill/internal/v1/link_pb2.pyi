@@ -145,20 +145,22 @@ class JoinResponse(_message.Message):
     def __init__(self, view: _Optional[_Union[View, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., heartbeat_ms: _Optional[int] = ..., opens: _Optional[_Iterable[_Union[Open, _Mapping]]] = ..., ledger: _Optional[bool] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("id", "producer", "session", "fence", "floor", "forget")
+    __slots__ = ("id", "producer", "session", "fence", "floor", "forget", "unforgotten")
     ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
     FLOOR_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
+    UNFORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     id: int
     producer: int
     session: int
     fence: int
     floor: int
     forget: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, id: _Optional[int] = ..., producer: _Optional[int] = ..., session: _Optional[int] = ..., fence: _Optional[int] = ..., floor: _Optional[int] = ..., forget: _Optional[_Iterable[int]] = ...) -> None: ...
+    unforgotten: bool
+    def __init__(self, id: _Optional[int] = ..., producer: _Optional[int] = ..., session: _Optional[int] = ..., fence: _Optional[int] = ..., floor: _Optional[int] = ..., forget: _Optional[_Iterable[int]] = ..., unforgotten: _Optional[bool] = ...) -> None: ...
 
 class Opened(_message.Message):
     __slots__ = ("id", "code", "session", "last_sequence")
