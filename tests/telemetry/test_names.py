@@ -27,6 +27,12 @@ def test_the_documentation_lists_every_metric() -> None:
     ]
 
 
+def test_the_documentation_lists_every_metric_of_the_control_plane() -> None:
+    assert rows("Metrics of the control plane") == [
+        [f"`{m.name}`", m.kind.value, f"`{m.unit}`", listed(m.attributes), m.description] for m in names.XDS_METRICS
+    ]
+
+
 def test_the_documentation_lists_every_span() -> None:
     assert rows("Spans") == [[f"`{s.name}`", listed(s.attributes), s.description] for s in names.SPANS]
 
@@ -36,6 +42,6 @@ def test_the_documentation_lists_every_stage() -> None:
     assert set(re.findall(r"`(\w+)`", told)) == {stage.name.lower() for stage in Stage}
 
 
-@pytest.mark.parametrize("name", [m.name for m in names.METRICS] + [s.name for s in names.SPANS])
+@pytest.mark.parametrize("name", [m.name for m in names.METRICS + names.XDS_METRICS] + [s.name for s in names.SPANS])
 def test_names_follow_the_conventions(name: str) -> None:
     assert re.fullmatch(r"ringmill(\.[a-z][a-z_]*)+", name)

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.parser import text_string_to_metric_families
 
 from ringmill.core.errors import Reason, RingmillError
-from ringmill.telemetry import NO_SPAN, PROCESS, ROUTE, Counts, Stage, Telemetry, TelemetryConfig, names
+from ringmill.telemetry import NO_SPAN, PROCESS, ROUTE, Counts, ProxyFigures, Stage, Telemetry, TelemetryConfig, names
 from ringmill.telemetry.sdk import SdkTelemetry, StageTable, WithStages
 
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -193,6 +193,23 @@ def test_prometheus_scrapes_every_metric() -> None:
     (target,) = families["target_info"].samples
     assert target.labels["service_name"] == "ringmill-worker"
     assert target.labels["service_instance_id"] == "w1"
+
+
+def test_the_figures_of_a_control_plane_are_read_when_somebody_collects() -> None:
+    telemetry = Telemetry.start("ringmill-balancer", TelemetryConfig(prometheus_port=0))
+    figures = ProxyFigures(0, {}, {}, 0)
+    try:
+        telemetry.watch_proxies(lambda: figures)
+        figures = ProxyFigures(2, {"Cluster": 3, "Listener": 1}, {"Listener": 1}, 4)
+        with urllib.request.urlopen(f"http://127.0.0.1:{telemetry.prometheus_port}/metrics") as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+    finally:
+        telemetry.stop()
+    samples = {(s.name, s.labels.get("ringmill_xds_type")): s.value for each in families for s in each.samples}
+    assert samples["ringmill_xds_streams", None] == 2
+    assert samples["ringmill_xds_responses_total", "Cluster"] == 3
+    assert samples["ringmill_xds_refusals_total", "Listener"] == 1
+    assert samples["ringmill_xds_faults_total", None] == 4
 
 
 def test_the_prometheus_endpoint_is_closed_by_stop() -> None:

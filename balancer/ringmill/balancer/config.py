@@ -31,6 +31,15 @@ class BalancerConfig:
     """What becomes of a partition whose every copy is lost. Empty: restart-empty with one copy, else refuse."""
     state_dir: Path | None = None
     """Folder where the view outlives this process. None: the cluster ends with it."""
+    xds_listen: str | None = None
+    """Address of the control plane for proxies, host:port; None: there is none. Whoever reaches it learns where
+    everybody is: keep it private."""
+    edge: str = "127.0.0.1:7400"
+    """Where proxies listen for clients, ip:port."""
+    advertise: str = ""
+    """The public address as proxies reach it, ip:port, where it is not the one that is bound; empty: that one."""
+    direct: bool = False
+    """Whether proxies send a stream that names its one key straight to that key's worker."""
     heartbeat_ms: int = 100
     """How often an idle worker shows that it is alive."""
     silence_ms: int = 600
@@ -64,7 +73,8 @@ class BalancerConfig:
     def validate(self) -> "BalancerConfig":
         """Returns itself, or raises INVALID_ARGUMENT naming what to mend."""
         self.rules.validate()
-        for name, address in (("listen", self.listen), ("link", self.link)):
+        addresses = [("listen", self.listen), ("link", self.link)]
+        for name, address in addresses + ([("xds_listen", self.xds_listen)] if self.xds_listen is not None else []):
             port = address.rpartition(":")[2]
             if ":" not in address or not port.isdigit() or int(port) > 65535:
                 raise RingmillError(Code.INVALID_ARGUMENT, f"{name} {address!r} is no host:port")

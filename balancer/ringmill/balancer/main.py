@@ -6,6 +6,7 @@ import logging
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from ringmill.balancer.router import Router
 from ringmill.balancer.store import MemoryStore, StateStore
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.split import Splitter
+from ringmill.core.view import View
 from ringmill.telemetry import Telemetry, TelemetryConfig
 from ringmill.transport import make_loop
 from ringmill.transport.api import Accept, Limits, Loop
@@ -36,6 +38,9 @@ FRAME_BYTES_MAX = 256 << 20
 
 EVENTS_MAX = 65_536
 """What the scanner has room for; each pipeline's own limit is what its workers say."""
+
+PROXY_LIMITS = Limits(message_bytes_max=4 << 20, keepalive_interval_s=30.0, keepalive_timeout_s=20.0)
+"""A proxy says who it is in 60 KB, and is in no hurry to answer a ping."""
 
 _SERVICES = ("", PROCESSING, ADMIN)
 
@@ -54,6 +59,8 @@ class Balancer:
         self._loop: Loop = make_loop(config.transport)
         self._health = Health()
         self._stopping = False
+        self._published: list[Callable[[View], None]] = []
+        """Who else hears of views."""
         store: StateStore = FileStore(config.state_dir) if config.state_dir is not None else MemoryStore()
         stored = store.load()
         fresh = replace(config.rules, cluster=config.cluster or secrets.token_hex(8))
@@ -101,7 +108,8 @@ class Balancer:
             signal.signal(number, lambda *_: self._loop.call_soon(self._drain))
         self._link.start()
         self._public.start()
-        tell({"event": "ready", "address": address, "link": link})
+        xds = {} if config.xds_listen is None else {"xds": self._serve_proxies(config.xds_listen, address)}
+        tell({"event": "ready", "address": address, "link": link, **xds})
         self.hub.start()
         self._tick()
         if config.status_interval_s:
@@ -114,6 +122,26 @@ class Balancer:
             raise self._edges.error
         return 0
 
+    def _serve_proxies(self, listen: str, address: str) -> str:
+        """Opens the control plane; returns its address."""
+        config = self._config
+        try:  # half a second and 60 MB, which only those pay who want it
+            from ringmill.balancer.adapters.xds import Desk
+            from ringmill.balancer.xds.settings import XdsSettings
+        except ModuleNotFoundError as error:
+            raise RingmillError(
+                Code.FAILED_PRECONDITION, f"xds_listen needs {error.name}: pip install 'ringmill[envoy]'"
+            ) from None
+        settings = XdsSettings(edge=config.edge, routers=(config.advertise or address,), direct=config.direct)
+        desk = Desk(settings, config.partitions)
+        self._telemetry.watch_proxies(desk.counts.figures)
+        self._published.append(desk.publish)
+        server = self._loop.server(desk.routes(), PROXY_LIMITS)
+        bound = _bound(listen, server.listen(listen))
+        desk.publish(self._view)
+        server.start()
+        return bound
+
     def _reflection(self) -> dict[str, Accept]:
         return reflection_routes([PROCESSING, ADMIN]) if self._config.reflection else {}
 
@@ -122,6 +150,8 @@ class Balancer:
         before, self._view = self._view, self._manager.view
         for news in news_of(before, self._view, self._config.rules):
             tell(news)
+        for publish in self._published:
+            publish(self._view)
         if self._stopping:
             return
         alive = any(member.alive for member in self._view.members)

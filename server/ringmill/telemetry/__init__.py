@@ -4,7 +4,7 @@ In the order of use: `Telemetry.start`, then `watch` with the process's `Counts`
 batches of a sampled trace, and `stop`.
 """
 
-from ringmill.telemetry.counts import Counts, Stage, StageTimes
+from ringmill.telemetry.counts import Counts, ProxyFigures, Stage, StageTimes
 from ringmill.telemetry.facade import NO_SPAN, Snapshot, Span, Telemetry, TelemetryConfig
 from ringmill.telemetry.names import PROCESS, ROUTE
 
@@ -13,6 +13,7 @@ __all__ = [
     "PROCESS",
     "ROUTE",
     "Counts",
+    "ProxyFigures",
     "Snapshot",
     "Span",
     "Stage",

@@ -5,6 +5,7 @@ A reader in another thread may see a batch counted in one number and not yet in 
 
 import enum
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ringmill.core.errors import Reason
@@ -69,3 +70,15 @@ class NoTimes(StageTimes):
 
     def record(self, stage: Stage, duration_ns: int) -> None:
         """Does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyFigures:
+    """What a control plane counts."""
+
+    streams: int
+    """Open ones."""
+    responses: Mapping[str, int]
+    """By type of what was sent, and the same for `refusals`."""
+    refusals: Mapping[str, int]
+    faults: int

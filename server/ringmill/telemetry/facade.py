@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.telemetry.counts import Counts, NoTimes, StageTimes
+from ringmill.telemetry.counts import Counts, NoTimes, ProxyFigures, StageTimes
 from ringmill.telemetry.names import SpanKind
 
 Snapshot = Callable[[], Mapping[str, Counts]]
@@ -95,6 +95,9 @@ class Telemetry:
 
     def watch(self, snapshot: Snapshot) -> None:
         """Names the source of the figures. Call it once, when the figures exist."""
+
+    def watch_proxies(self, read: Callable[[], ProxyFigures]) -> None:
+        """Names the source of the control plane's figures. Call it once, where there is one."""
 
     def stages(self, pipeline: str) -> StageTimes:
         """Gives the latency histograms of a pipeline. Keep the result: it is not for asking anew with each batch."""

@@ -19,6 +19,7 @@ class Attribute(enum.StrEnum):
     STAGE = "ringmill.stage"
     EVENTS = "ringmill.events"
     REJECTED = "ringmill.rejected"
+    TYPE = "ringmill.xds.type"
 
 
 class Kind(enum.StrEnum):
@@ -72,6 +73,25 @@ STAGE_DURATION = Metric(
     (Attribute.PIPELINE, Attribute.STAGE),
 )
 METRICS = (EVENTS, BATCHES, REJECTIONS, IN_FLIGHT, QUEUE_DEPTH, KEYS, STATE_SIZE, STAGE_DURATION)
+
+XDS_STREAMS = Metric(
+    "ringmill.xds.streams", Kind.UP_DOWN_COUNTER, "{stream}", "Proxies and clients that are told of changes", ()
+)
+XDS_RESPONSES = Metric(
+    "ringmill.xds.responses", Kind.COUNTER, "{response}", "Configurations sent, by type", (Attribute.TYPE,)
+)
+XDS_REFUSALS = Metric(
+    "ringmill.xds.refusals",
+    Kind.COUNTER,
+    "{response}",
+    "Configurations that were not taken; the log says why",
+    (Attribute.TYPE,),
+)
+XDS_FAULTS = Metric(
+    "ringmill.xds.faults", Kind.COUNTER, "{view}", "Views without a sound configuration; proxies keep the last", ()
+)
+XDS_METRICS = (XDS_STREAMS, XDS_RESPONSES, XDS_REFUSALS, XDS_FAULTS)
+"""What a balancer adds that is a control plane for proxies."""
 
 ROUTE = SpanKind("ringmill.route", "A batch in the balancer, from its arrival until its answer is handed to the client")
 PROCESS = SpanKind("ringmill.process", "A batch, or a worker's part of one, in the worker: decode, apply and encode")

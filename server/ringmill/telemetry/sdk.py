@@ -7,7 +7,7 @@ kept in plain integers too, to what the SDK collected (`_receive_metrics` is the
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from time import time_ns
@@ -26,7 +26,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.telemetry import names
-from ringmill.telemetry.counts import BOUNDS_NS, Counts, Stage, StageTimes
+from ringmill.telemetry.counts import BOUNDS_NS, Counts, ProxyFigures, Stage, StageTimes
 from ringmill.telemetry.facade import NO_SPAN, Snapshot, Span, Telemetry, TelemetryConfig
 from ringmill.telemetry.names import Attribute, Kind
 
@@ -149,6 +149,12 @@ class SdkTelemetry(Telemetry):
         for metric, read in _READINGS:
             _observe(meter, metric, snapshot, read)
 
+    def watch_proxies(self, read: Callable[[], ProxyFigures]) -> None:
+        """Makes an instrument for each figure of the control plane."""
+        meter = self._meters.get_meter(names.SCOPE)
+        for metric, values in _PROXY_READINGS:
+            _observe_proxies(meter, metric, read, values)
+
     def stages(self, pipeline: str) -> StageTimes:
         """Gives the histograms of a pipeline."""
         return self._table.of(pipeline)
@@ -200,6 +206,20 @@ _READINGS: tuple[tuple[names.Metric, Read], ...] = (
 )
 
 
+def _by_type(counts: Mapping[str, int]) -> list[tuple[int, dict[str, str]]]:
+    return [(count, {Attribute.TYPE.value: kind}) for kind, count in counts.items()]
+
+
+ReadProxies = Callable[[ProxyFigures], Iterable[tuple[int, dict[str, str]]]]
+
+_PROXY_READINGS: tuple[tuple[names.Metric, ReadProxies], ...] = (
+    (names.XDS_STREAMS, lambda figures: [(figures.streams, {})]),
+    (names.XDS_RESPONSES, lambda figures: _by_type(figures.responses)),
+    (names.XDS_REFUSALS, lambda figures: _by_type(figures.refusals)),
+    (names.XDS_FAULTS, lambda figures: [(figures.faults, {})]),
+)
+
+
 def _observe(meter: Meter, metric: names.Metric, snapshot: Snapshot, read: Read) -> None:
     def callback(_: CallbackOptions) -> Iterable[Observation]:
         for pipeline, counts in snapshot().items():
@@ -207,6 +227,19 @@ def _observe(meter: Meter, metric: names.Metric, snapshot: Snapshot, read: Read)
                 if value is not None:
                     yield Observation(value, {Attribute.PIPELINE.value: pipeline, **attributes})
 
+    _create(meter, metric, callback)
+
+
+def _observe_proxies(
+    meter: Meter, metric: names.Metric, read: Callable[[], ProxyFigures], values: ReadProxies
+) -> None:
+    def callback(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, attributes) for value, attributes in values(read())]
+
+    _create(meter, metric, callback)
+
+
+def _create(meter: Meter, metric: names.Metric, callback: Callable[[CallbackOptions], Iterable[Observation]]) -> None:
     counter = metric.kind is Kind.COUNTER
     create = meter.create_observable_counter if counter else meter.create_observable_up_down_counter
     create(metric.name, [callback], metric.unit, metric.description)

@@ -116,6 +116,22 @@ def balancer(
         Path | None, typer.Option(help="Folder where the view outlives this process. Without it the cluster does not.")
     ] = None,
     cluster: Annotated[str, typer.Option(help="Identity of a new cluster.", show_default="random")] = "",
+    xds_listen: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve proxies (Envoy) their configuration here, host:port; port 0 is any.", show_default="not served"
+        ),
+    ] = None,
+    edge: Annotated[
+        str, typer.Option(help="Where those proxies listen for clients, ip:port.", metavar="IP:PORT")
+    ] = "127.0.0.1:7400",
+    advertise: Annotated[
+        str, typer.Option(help="Where they reach this balancer, ip:port.", show_default="the bound --listen")
+    ] = "",
+    direct: Annotated[
+        bool,
+        typer.Option(help="Have them send a stream about one key straight to its worker; needs workers with --listen."),
+    ] = False,
     heartbeat_ms: Annotated[int, typer.Option(help="How often an idle worker shows that it is alive.", min=1)] = 100,
     silence_ms: Annotated[
         int, typer.Option(help="A worker silent for so long is taken for dead, in milliseconds.", min=3)
@@ -150,6 +166,10 @@ def balancer(
             on_total_loss=on_total_loss or "",
             state_dir=state_dir,
             cluster=cluster,
+            xds_listen=xds_listen,
+            edge=edge,
+            advertise=advertise,
+            direct=direct,
             heartbeat_ms=heartbeat_ms,
             silence_ms=silence_ms,
             status_interval_s=status_interval,

@@ -1,0 +1,145 @@
+"""CDS and EDS: the processes that streams may go to, and how one of them is chosen."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import envoy_data_plane.envoy.config.cluster.v3 as clusters
+import envoy_data_plane.envoy.config.core.v3 as core
+import envoy_data_plane.envoy.config.endpoint.v3 as endpoints
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
+    HttpProtocolOptions,
+    HttpProtocolOptionsExplicitHttpConfig,
+)
+from envoy_data_plane.envoy.type.v3 import Percent
+from envoy_data_plane.google.protobuf import Any, Struct
+
+from ringmill.balancer.xds.settings import CLIENTS, ROUTERS, WORKERS, Endpoint
+
+_HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+_UNBOUNDED = 1_000_000
+"""Streams are long: the balancer bounds them, by tenant and by bytes, which a breaker cannot."""
+
+_GROUPS_FIELD = 2
+"""Number of ClusterLoadAssignment.endpoints."""
+
+_LOCALITY = core.Locality(region="ringmill")
+
+
+def own_source() -> core.ConfigSource:
+    """Says that a resource comes over the stream that named it."""
+    return core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)
+
+
+def socket_address(host: str, port: int) -> core.Address:
+    """A TCP address."""
+    return core.Address(socket_address=core.SocketAddress(address=host, port_value=port))
+
+
+def router_cluster() -> clusters.Cluster:
+    """The balancers, by how busy they are."""
+    cluster = _cluster(ROUTERS, health_ms=250)
+    cluster.lb_policy = clusters.ClusterLbPolicy.LEAST_REQUEST
+    return cluster
+
+
+def worker_cluster(partitions: int) -> clusters.Cluster:
+    """The workers, by Maglev over as many slots as there are partitions: a key's slot is its partition, and the worker
+    that holds it the one that `core.maglev` names."""
+    cluster = _cluster(WORKERS, health_ms=100)
+    cluster.lb_policy = clusters.ClusterLbPolicy.MAGLEV
+    cluster.maglev_lb_config = clusters.ClusterMaglevLbConfig(table_size=partitions)
+    return cluster
+
+
+def client_cluster() -> clusters.Cluster:
+    """The balancers for gRPC clients, whose own xDS client refuses policies that it does not know."""
+    return clusters.Cluster(
+        name=CLIENTS,
+        type=clusters.ClusterDiscoveryType.EDS,
+        eds_cluster_config=clusters.ClusterEdsClusterConfig(eds_config=own_source()),
+        lb_policy=clusters.ClusterLbPolicy.ROUND_ROBIN,
+    )
+
+
+class AssignmentEncoder:
+    """Encodes who is in a cluster. Each member is encoded once, whatever else changes: a thousand take 150 ms."""
+
+    def __init__(self) -> None:
+        self._known: dict[Endpoint, bytes] = {}
+
+    def encode(self, cluster: str, members: Sequence[Endpoint]) -> bytes:
+        """An encoded ClusterLoadAssignment. One locality: who serves a key is not a matter of nearness."""
+        head = bytes(endpoints.ClusterLoadAssignment(cluster_name=cluster))
+        if not members:
+            return head
+        group = bytes(endpoints.LocalityLbEndpoints(locality=_LOCALITY, load_balancing_weight=1))
+        return head + _nested(_GROUPS_FIELD, b"".join([group, *(self._encode(each) for each in members)]))
+
+    def forget_all_but(self, members: Iterable[Endpoint]) -> None:
+        """Forgets who is gone."""
+        self._known = {each: self._known[each] for each in members if each in self._known}
+
+    def _encode(self, member: Endpoint) -> bytes:
+        """A group of this member alone: encodings that follow one another are those of the group of all."""
+        found = self._known.get(member)
+        if found is None:
+            found = bytes(endpoints.LocalityLbEndpoints(lb_endpoints=[_lb_endpoint(member)]))
+            self._known[member] = found
+        return found
+
+
+def _nested(number: int, content: bytes) -> bytes:
+    """A field that holds an encoded message: its tag, its length as a varint, and the message."""
+    length, size = bytearray(), len(content)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes([number << 3 | 2]) + bytes(length) + content
+
+
+def _lb_endpoint(member: Endpoint) -> endpoints.LbEndpoint:
+    key = Struct.from_dict({"hash_key": member.name})
+    return endpoints.LbEndpoint(
+        endpoint=endpoints.Endpoint(address=socket_address(member.host, member.port), hostname=member.name),
+        metadata=core.Metadata(filter_metadata={"envoy.lb": key}),
+        load_balancing_weight=member.weight,
+    )
+
+
+def _cluster(name: str, health_ms: int) -> clusters.Cluster:
+    """HTTP/2, health checks, and pings which find a peer that hangs: its streams end then, instead of waiting."""
+    pings = core.KeepaliveSettings(interval=timedelta(milliseconds=500), timeout=timedelta(seconds=1))
+    http2 = core.Http2ProtocolOptions(
+        connection_keepalive=pings, initial_stream_window_size=4 << 20, initial_connection_window_size=16 << 20
+    )
+    options = HttpProtocolOptions(
+        explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=http2)
+    )
+    interval = timedelta(milliseconds=health_ms)
+    health = core.HealthCheck(
+        interval=interval,
+        no_traffic_interval=interval,
+        unhealthy_interval=interval,
+        timeout=timedelta(milliseconds=4 * health_ms),
+        unhealthy_threshold=2,
+        healthy_threshold=1,
+        grpc_health_check=core.HealthCheckGrpcHealthCheck(),
+    )
+    limits = clusters.CircuitBreakersThresholds(
+        max_connections=_UNBOUNDED, max_pending_requests=_UNBOUNDED, max_requests=_UNBOUNDED, max_retries=_UNBOUNDED
+    )
+    return clusters.Cluster(
+        name=name,
+        type=clusters.ClusterDiscoveryType.EDS,
+        eds_cluster_config=clusters.ClusterEdsClusterConfig(eds_config=own_source()),
+        connect_timeout=timedelta(milliseconds=250),
+        health_checks=[health],
+        typed_extension_protocol_options={_HTTP: Any.pack(options)},
+        circuit_breakers=clusters.CircuitBreakers(thresholds=[limits]),
+        # None of them healthy: then none can serve, and saying so at once lets a client try again.
+        common_lb_config=clusters.ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0.0)),
+        close_connections_on_host_health_failure=True,
+        ignore_health_on_host_removal=True,
+    )

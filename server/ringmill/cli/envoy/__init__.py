@@ -1,0 +1,1 @@
+"""Envoy as the edge of a cluster: its bootstrap, and its process."""
