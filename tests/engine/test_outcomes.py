@@ -302,6 +302,37 @@ def test_what_is_forgotten_is_not_taken_for_never_applied_elsewhere() -> None:
     assert numbers(two.send(1, [(0, 1)])) == [-ALREADY_APPLIED]
 
 
+@pytest.mark.parametrize("fresh_max", [0, 4096])
+def test_what_came_between_two_exports_is_in_the_second(fresh_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringmill.engine.outcomes.FRESH_MAX", fresh_max)
+    worker, copy = Worker(), Worker(NOBODY)
+    worker.send(1, [(0, 1), (1, 1), (0, FAILS), (2, 1)])
+    before = worker.outcomes.export(0)
+    worker.send(2, [(0, 1), (2, 2)])
+    worker.send(1, [(0, 1)], producer=9)
+    worker.send(3, [(1, 1)], acknowledged=1)
+    after = worker.outcomes.export(0)
+    worker.outcomes.rest()
+    assert worker.outcomes.export(0) == after != before
+    said = numbers(worker.send(2, [(0, 1)]))
+    worker.give(0, copy)
+    assert numbers(copy.send(2, [(0, 1)])) == said
+    copy.give(0, worker)
+    assert worker.outcomes.export(0) == after  # what is restored is listed, too
+
+
+def test_a_forgotten_producer_is_not_exported_with_what_another_of_its_number_has() -> None:
+    worker = Worker()
+    worker.send(1, [(0, 1)])
+    assert worker.outcomes.export(0)
+    worker.outcomes.forget(7)
+    assert worker.outcomes.export(0, [7]) == b""
+    worker.send(2, [(0, 1)])
+    fresh = Outcomes(PARTITIONS, encode)
+    fresh.restore(0, worker.outcomes.export(0))
+    assert list(fresh._producers[7].records) == [2]
+
+
 def exported() -> bytes:
     worker = Worker()
     worker.send(1, [(0, 1), (1, 1), (0, FAILS)])

@@ -215,6 +215,21 @@ def test_snapshots_are_paced() -> None:
     assert len(caught_up(cluster, "a")) == PARTITIONS
 
 
+def test_partitions_that_wait_for_their_turn_are_not_waited_for() -> None:
+    """A view may name learners for everything: those that are not offered yet hold no part up."""
+    cluster = three(Rules(audit_ns=0, seeding_offers=2))
+    cluster.publish(cluster.view(2, "a", ["b"], learners={0: "c"}))
+    cluster.channel("a", "c").frozen = True
+    cluster.publish(cluster.view(3, "a", ["b"], learners=dict.fromkeys(EVERYWHERE, "c")))
+    channels = cluster.nodes["a"].channels
+    channel = channels.get("c")
+    assert channel is not None
+    assert sum(channels.carries(channel, partition) for partition in EVERYWHERE) == 3  # the first, and two offers
+    cluster.channel("a", "c").frozen = False
+    cluster.run()
+    assert {each.partition for each in caught_up(cluster, "a")} == set(EVERYWHERE)
+
+
 def test_a_learner_that_cannot_be_reached_holds_nobody_up(cluster: Cluster) -> None:
     cluster.unreachable.add("c")
     cluster.publish(cluster.view(2, "a", ["b"], learners=dict.fromkeys(EVERYWHERE, "c")))

@@ -8,7 +8,6 @@ it in the record. Records are dropped up to what the producer acknowledges, and 
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -27,11 +26,15 @@ from ringmill.core.jit import compile_kernel
 from ringmill.core.memory import MESSAGE, SCRATCH
 from ringmill.engine import recall as kernels
 from ringmill.engine.ledger import Ledger
-from ringmill.engine.ledger_arrays import KNOWN, NEVER, RECORD_WORDS
+from ringmill.engine.ledger_arrays import KNOWN, NEVER
+from ringmill.engine.records import HEAD, Found, Producer, Record, Share
 from ringmill.v1.processing_pb2 import ProcessResponse
 
 SEQUENCES_MAX = 64
 """Sequences of a producer whose outcomes are kept: as many as a stream may have unanswered."""
+
+FRESH_MAX = 4096
+"""Records that came since the partitions of all were listed: with more, the list is made anew when it is asked for."""
 
 Encode = Callable[[int, Columns, int], bytes]
 """encode(pipeline, columns, count): what `Engine.encode_columns` of that pipeline gives."""
@@ -39,58 +42,6 @@ Encode = Callable[[int, Columns, int], bytes]
 _OUTCOMES = ProcessResponse.DESCRIPTOR.fields_by_name["outcomes"].number
 _PRODUCER = struct.Struct("<QQQ")  # producer, floor, records
 _RECORD = struct.Struct("<QQIIQ")  # sequence, content, pipeline, events, bytes
-_HEAD = struct.Struct("<HHI")  # as a record begins: see RECORD_WORDS
-
-
-_Kept = tuple[npt.NDArray[Any] | None, npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.int64]]
-"""Copies of columns: events if any has a reason, values, labels and integers that came out."""
-
-
-@dataclass(slots=True, eq=False)
-class _Record:
-    """What one part left."""
-
-    number: int
-    """Grows with each record."""
-    pipeline: int
-    index: bytes
-    """`Settled.record`."""
-    response: bytes | None
-    """The outcomes as a ProcessResponse; None: still as columns."""
-    kept: _Kept | None = None
-    bounds: npt.NDArray[np.uint32] | None = None
-    """[events, 2]: where each outcome begins and ends in the response, once that was asked for."""
-
-    def contents(self) -> npt.NDArray[np.uint64]:
-        """The print of each partition."""
-        return np.frombuffer(self.index, np.uint64, self._sizes()[0], 8 * RECORD_WORDS)
-
-    def partitions(self) -> npt.NDArray[np.uint16]:
-        """Its partitions, in the order of `contents`."""
-        count = self._sizes()[0]
-        return np.frombuffer(self.index, np.uint16, count, 8 * (RECORD_WORDS + count))
-
-    def event_partitions(self) -> npt.NDArray[np.uint16]:
-        """The partition of each event; HIDDEN where it has no outcome here."""
-        count, events = self._sizes()
-        return np.frombuffer(self.index, np.uint16, events, 8 * (RECORD_WORDS + count) + 2 * count)
-
-    def _sizes(self) -> tuple[int, int]:
-        count, _, events = _HEAD.unpack_from(self.index)
-        return count, events
-
-
-@dataclass(slots=True, eq=False)
-class _Producer:
-    """The records of one producer. A new session goes on with its sequences, so it goes on with its records."""
-
-    floor: int = 0
-    """Up to this sequence nothing is kept."""
-    newest: int = 0
-    floors: dict[int, int] = field(default_factory=dict)
-    """Partitions that came as an export, with the floor that it had."""
-    records: dict[int, list[_Record]] = field(default_factory=dict)
-    """By sequence, in its order."""
 
 
 class _Exported(NamedTuple):
@@ -111,10 +62,14 @@ class Outcomes:
     def __init__(self, partitions: int, encode: Encode) -> None:
         """Compiles its kernels, or loads them. partitions: of the ledger that goes with it."""
         self._encode = encode
-        self._producers: dict[int, _Producer] = {}
+        self._producers: dict[int, Producer] = {}
         self._number = 0
         self._dropped = np.zeros(partitions, np.int64)
-        self._recalled: list[_Record] = []
+        self._recalled: list[Record] = []
+        self._listed: dict[int, list[Found]] | None = None
+        """Records by partition, while partitions are exported; the forgotten among them."""
+        self._fresh: list[Found] = []
+        """Those that are not listed yet."""
         self.prepare()
 
     def prepare(self) -> None:
@@ -127,31 +82,35 @@ class Outcomes:
         record: from `Settled`. response: encoded ProcessResponse with one outcome for each event.
         """
         self._number += 1
-        self._put(part, _Record(self._number, part.pipeline, record, response))
+        self._put(part, Record(self._number, part.pipeline, record, response))
 
     def keep_columns(self, part: PartEntry, record: bytes, columns: Columns, count: int) -> None:
         """Keeps what a part led to as columns: they are copied, and encoded only when somebody asks."""
         kept = (
-            columns.events[:count].copy() if _HEAD.unpack_from(record)[1] else None,
+            columns.events[:count].copy() if HEAD.unpack_from(record)[1] else None,
             _copy(columns.out_values, count),
             _copy(columns.out_labels, count),
             _copy(columns.out_integers, count),
         )
         self._number += 1
-        self._put(part, _Record(self._number, part.pipeline, record, None, kept))
+        self._put(part, Record(self._number, part.pipeline, record, None, kept))
 
-    def _put(self, part: PartEntry, record: _Record) -> None:
+    def _put(self, part: PartEntry, record: Record) -> None:
         producer = self._producers.get(part.producer)
         if producer is None:
-            producer = self._producers[part.producer] = _Producer()
+            producer = self._producers[part.producer] = Producer()
         if part.acknowledged > producer.floor:
             self._forget_up_to(producer, part.acknowledged)
-        self._add(producer, part.sequence, record)
+        self._add(part.producer, producer, part.sequence, record)
 
-    def _add(self, producer: _Producer, sequence: int, record: _Record) -> None:
+    def _add(self, number: int, producer: Producer, sequence: int, record: Record) -> None:
         records = producer.records
         if sequence <= producer.floor:
             return
+        if self._listed is not None:
+            self._fresh.append(Found(number, sequence, record))
+            if len(self._fresh) > FRESH_MAX:
+                self.rest()
         if sequence > producer.newest:
             producer.newest = sequence
             records[sequence] = [record]
@@ -163,7 +122,7 @@ class Outcomes:
         if len(records) > SEQUENCES_MAX:
             self._forget_up_to(producer, next(iter(records)))
 
-    def _forget_up_to(self, producer: _Producer, floor: int) -> None:
+    def _forget_up_to(self, producer: Producer, floor: int) -> None:
         records = producer.records
         while records:
             oldest = next(iter(records))
@@ -204,7 +163,7 @@ class Outcomes:
         if part.sequence > producer.floor:
             self._mark_never(ledger, part.sequence, producer)
 
-    def _mark_never(self, ledger: Ledger, sequence: int, producer: _Producer) -> None:
+    def _mark_never(self, ledger: Ledger, sequence: int, producer: Producer) -> None:
         """Marks the known partitions that kept nothing of a sequence, although they would have."""
         touched = ledger.arrays.touched[: ledger.touched]
         for slot in np.flatnonzero((touched["verdict"] == KNOWN) & (touched["record"] == 0)).tolist():
@@ -248,7 +207,7 @@ class Outcomes:
         head.receipt.replayed = True
         return head.SerializeToString() + out[:length].tobytes()
 
-    def _response_of(self, record: _Record) -> bytes:
+    def _response_of(self, record: Record) -> bytes:
         """A record's response, encoded now if it was not before."""
         if record.response is None:
             assert record.kept is not None
@@ -264,34 +223,73 @@ class Outcomes:
         """All that is kept of a partition, as bytes: for `Ledger.export`, which puts a digest around them.
 
         producers: those that the ledger knows there. Of them the floor goes along even if no record does: whoever
-        restores this would take for never applied what is only forgotten.
+        restores this would take for never applied what is only forgotten. After the last of many, call `rest`.
         """
         out = bytearray()
-        known = set(producers)
-        for number in sorted(self._producers):
-            producer = self._producers[number]
-            told = bytearray()
-            count = 0
-            for sequence, records in producer.records.items():
-                for record in records:
-                    if self._dropped[partition] < record.number and partition in record.partitions():
-                        told += self._export_record(partition, sequence, record)
-                        count += 1
+        told = self._told(partition)
+        for number in sorted({*told, *producers}):
+            producer = self._producers.get(number)
+            if producer is None:
+                continue
             floor = max(producer.floor, producer.floors.get(partition, 0))
-            if count or (floor and number in known):
-                out += _PRODUCER.pack(number, floor, count) + told
+            records = told.get(number, [])
+            if records or floor:
+                out += _PRODUCER.pack(number, floor, len(records)) + b"".join(records)
         return bytes(out)
 
-    def _export_record(self, partition: int, sequence: int, record: _Record) -> bytes:
+    def rest(self) -> None:
+        """No more partitions are exported for a while: forgets what only made that quick."""
+        for found in self._listed.values() if self._listed is not None else ():
+            for each in found:
+                each.record.shares = None
+        self._listed = None
+        self._fresh.clear()
+
+    def _told(self, partition: int) -> dict[int, list[bytes]]:
+        """The exported records of a partition by producer, in their order."""
+        if self._listed is None:
+            self._listed = {}
+            self._fresh = [Found(*each) for each in self._all()]
+        for each in self._fresh:
+            for listed in each.record.partitions().tolist():
+                self._listed.setdefault(listed, []).append(each)
+        self._fresh.clear()
+        dropped = int(self._dropped[partition])
+        told: dict[int, list[bytes]] = {}
+        for number, sequence, record in sorted(self._listed.get(partition, ()), key=_place_of):
+            if record.number > dropped and sequence > self._producers[number].floor:
+                share = self._shares_of(record)[partition]
+                head = _RECORD.pack(sequence, share.content, record.pipeline, share.events, len(share.outcomes))
+                told.setdefault(number, []).append(head + share.outcomes)
+        return told
+
+    def _all(self) -> Iterator[tuple[int, int, Record]]:
+        for number, producer in self._producers.items():
+            for sequence, records in producer.records.items():
+                for record in records:
+                    yield number, sequence, record
+
+    def _shares_of(self, record: Record) -> dict[int, Share]:
+        """A record's outcomes by partition: cut up once, since a record has many partitions and all are exported."""
+        if record.shares is not None:
+            return record.shares
         response = np.frombuffer(self._response_of(record), np.uint8)
         partitions = record.event_partitions()
-        if record.bounds is None:
-            ranges, _ = _ranges_of(response, [response.size], [partitions.size])
-            record.bounds = np.stack([ranges["start"] - ranges["flags"], ranges["stop"]], axis=1)
-        out = np.empty(response.size, np.uint8)
-        count, length = kernels.extract(partition, partitions, record.bounds, response, out)
-        content = record.contents()[record.partitions() == partition][0]
-        return _RECORD.pack(sequence, content, record.pipeline, count, length) + out[:length].tobytes()
+        ranges, _ = _ranges_of(response, [response.size], [partitions.size])
+        bounds = np.stack([ranges["start"] - ranges["flags"], ranges["stop"]], axis=1)
+        order = np.argsort(partitions, kind="stable")
+        out, stops = np.empty(response.size, np.uint8), np.zeros(order.size + 1, np.int64)
+        if not kernels.gather(order, bounds, response, out, stops):
+            raise _unfit()
+        ranked, outcomes = partitions[order], out.tobytes()
+        wanted = record.partitions()
+        first, last = np.searchsorted(ranked, wanted), np.searchsorted(ranked, wanted, "right")
+        rows = zip(wanted.tolist(), record.contents().tolist(), first.tolist(), last.tolist(), strict=True)
+        record.shares = {
+            partition: Share(content, stop - start, outcomes[stops[start] : stops[stop]])
+            for partition, content, start, stop in rows
+        }
+        return record.shares
 
     def restore(self, partition: int, data: bytes) -> None:
         """Adds what `export` gave for a partition that is kept nothing of.
@@ -302,14 +300,16 @@ class Outcomes:
         for each in exported:
             producer = self._producers.get(each.producer)
             if producer is None:
-                producer = self._producers[each.producer] = _Producer()
+                producer = self._producers[each.producer] = Producer()
             producer.floors[partition] = each.floor
             if not each.sequence:
                 continue
             self._number += 1
             index = np.array([each.content], "<u8").tobytes() + np.full(1 + each.events, partition, "<u2").tobytes()
-            head = _HEAD.pack(1, 0, each.events)
-            self._add(producer, each.sequence, _Record(self._number, each.pipeline, head + index, each.outcomes))
+            head = HEAD.pack(1, 0, each.events)
+            record = Record(self._number, each.pipeline, head + index, each.outcomes)
+            record.shares = {partition: Share(each.content, each.events, each.outcomes)}
+            self._add(each.producer, producer, each.sequence, record)
 
     def drop(self, partition: int) -> None:
         """Forgets what is kept of a partition."""
@@ -317,12 +317,18 @@ class Outcomes:
 
     def forget(self, producer: int) -> None:
         """Forgets a producer."""
-        self._producers.pop(producer, None)
+        if self._producers.pop(producer, None) is not None:
+            self.rest()  # one of the same number may come, and has nothing of this one
 
     def reset(self) -> None:
         """Forgets everything."""
         self._producers.clear()
         self._recalled = []
+        self.rest()
+
+
+def _place_of(found: Found) -> tuple[int, int]:
+    return found.producer, found.sequence
 
 
 _NO_INPUTS = (np.zeros((0, 0)), np.zeros((0, 0), LABEL), np.zeros((0, 0), np.int64))
@@ -334,7 +340,7 @@ def _copy(column: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     return rows.copy() if column.shape[1] else rows
 
 
-def _miscounted(ledger: Ledger, record: _Record, ordinal: int) -> int:
+def _miscounted(ledger: Ledger, record: Record, ordinal: int) -> int:
     """The first partition for which the record stands and has another number of events; -1: none.
 
     Equal prints do not tell: a client can find other events with the same one.
@@ -405,4 +411,4 @@ def _compile() -> None:
     compile_kernel(kernels.place, [types.boolean(arrays, integer, halves, integer, integer, places, places, places)])
     compile_kernel(kernels.weave, [pair(arrays, EVENTS, integer, MESSAGE, RANGES, places, places, integer, SCRATCH)])
     bounds = types.Array(types.uint32, 2, "C")
-    compile_kernel(kernels.extract, [pair(integer, halves, bounds, MESSAGE, SCRATCH)])
+    compile_kernel(kernels.gather, [types.boolean(places, bounds, MESSAGE, SCRATCH, places)])

@@ -123,21 +123,23 @@ def weave(
 
 
 @kernel(allocates=False)
-def extract(
-    partition: int, partitions: npt.NDArray[np.uint16], bounds: npt.NDArray[np.uint32], response: Bytes, out: Bytes
-) -> tuple[int, int]:
-    """Copies the outcomes of one partition out of a record: (how many, their length in out).
+def gather(
+    order: npt.NDArray[np.int64],
+    bounds: npt.NDArray[np.uint32],
+    response: Bytes,
+    out: Bytes,
+    stops: npt.NDArray[np.int64],
+) -> bool:
+    """Copies the outcomes of a record in another order. False: out is too small.
 
-    partitions: of each event. bounds[event]: where its outcome begins in the response, tag and all, and ends.
+    bounds[event]: where its outcome begins in the response, tag and all, and ends. stops[i + 1]: where the i-th of the
+    new order ends in out.
     """
-    count = 0
     position = 0
-    for i in range(partitions.size):
-        if partitions[i] == partition:
-            start: Any = np.int64(bounds[i, 0])
-            stop: Any = np.int64(bounds[i, 1])
-            position = append(out, position, response, start, stop)
-            if position < 0:
-                return 0, UNFIT
-            count += 1
-    return count, position
+    for i in range(order.size):
+        event: Any = order[i]
+        position = append(out, position, response, np.int64(bounds[event, 0]), np.int64(bounds[event, 1]))
+        if position < 0:
+            return False
+        stops[i + 1] = position
+    return True

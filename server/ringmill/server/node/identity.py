@@ -36,11 +36,17 @@ class Rules:
     """How often one partition's state is compared with a copy's. 0: never."""
     audit_bytes_max: int = 8 << 20
     """State larger than this is not compared: exporting it would stop everything else."""
-    seeding_partitions: int = 16
+    seeding_offers: int = 64
+    """Partitions that one learner was offered and does not have yet."""
+    seeding_partitions: int = 32
     """Snapshots on their way to one learner."""
     seeding_bytes: int = 4 << 20
     """Bytes of them, after which the next one waits."""
+    seeding_burst: int = 16
+    """Snapshots that are exported at once, between two parts."""
     seeding_burst_bytes: int = 512 << 10
-    """Bytes of them that are exported at once, between two parts."""
+    """Bytes of them."""
+    mending_ns: int = 500_000_000
+    """How long a new primary mends a copy that differs before it gives the copy up."""
     request_bytes_max: int = 4 << 20
     """The largest request that a part may hold."""

@@ -1,10 +1,12 @@
 """How copies are made: an offer, which a learner that has the same accepts as it is, or all of the partition.
 
 From the offer on the learner gets the partition's records and is waited for; nobody but a view takes that back.
-Snapshots go a few at a time, so that parts are not held up behind them.
+A view may name learners for all partitions at once: offers and snapshots go a few at a time, so that parts are not
+held up behind them, and no learner is waited for long before its turn.
 """
 
 import enum
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -49,6 +51,22 @@ class Seed:
         self.bytes = 0
 
 
+class _Line:
+    """What one learner is to have, and has on its way."""
+
+    __slots__ = ("bytes", "fresh", "lacking", "sent", "underway")
+
+    def __init__(self) -> None:
+        self.fresh: deque[int] = deque()
+        """Partitions to be offered."""
+        self.lacking: deque[int] = deque()
+        """Partitions whose snapshot is to be sent."""
+        self.underway = 0
+        """Partitions that were offered and have not caught up."""
+        self.sent = 0
+        self.bytes = 0
+
+
 class Seeding:
     """All learners of this worker's partitions. Used by one thread."""
 
@@ -73,6 +91,8 @@ class Seeding:
         self._version = 0
         self._seeds: dict[int, Seed] = {}
         self._asked: dict[tuple[str, int], int] = {}
+        self._lines: dict[str, _Line] | None = None
+        """By the learner's name; None: to be drawn up anew."""
 
     def obey(self, view: View) -> dict[int, Process]:
         """Takes the learners of a newer view; returns those that get their partition's records.
@@ -90,7 +110,9 @@ class Seeding:
             elif missed or seed.stage is Stage.REFUSED:
                 seed.stage = Stage.NEW
             seeds[partition] = seed
-        self._seeds = seeds
+        if self._seeds and not seeds:
+            self._store.rest()
+        self._seeds, self._lines = seeds, None
         self._asked = {
             (seed.learner[0], seed.number): partition
             for partition, seed in seeds.items()
@@ -104,25 +126,35 @@ class Seeding:
         return seed.learner if seed is not None else None
 
     def pump(self, now_ns: int) -> None:
-        """Makes offers, and sends as many snapshots as may be on their way."""
+        """Makes offers and sends snapshots, as many as may be on their way."""
         if not self._seeds:
             return
-        lacking: dict[str, list[int]] = {}
-        for partition, seed in self._seeds.items():
-            if seed.stage is Stage.NEW:
-                self._offer(partition, seed, now_ns)
-            elif seed.stage is Stage.LACKING:
-                lacking.setdefault(seed.learner[0], []).append(partition)
-        for name, partitions in lacking.items():
+        if self._lines is None:
+            self._lines = self._line_up()
+        for name, line in self._lines.items():
             channel = self._channels.get(name)
-            if channel is not None and channel.up:
-                self._send_some(channel, partitions, now_ns)
+            if channel is not None and channel.up:  # one that cannot be reached must hold nobody up
+                self._offer_some(channel, line, now_ns)
+                self._send_some(channel, line, now_ns)
+
+    def _line_up(self) -> dict[str, _Line]:
+        lines: dict[str, _Line] = {}
+        for partition, seed in self._seeds.items():
+            line = lines.setdefault(seed.learner[0], _Line())
+            if seed.stage is Stage.NEW:
+                line.fresh.append(partition)
+            elif seed.stage is Stage.LACKING:
+                line.lacking.append(partition)
+            elif seed.stage is Stage.SENT:
+                line.sent, line.bytes = line.sent + 1, line.bytes + seed.bytes
+            line.underway += seed.stage in (Stage.OFFERED, Stage.LACKING, Stage.SENT)
+        return lines
 
     def retry(self) -> None:
         """Offers again what was refused."""
         for seed in self._seeds.values():
             if seed.stage is Stage.REFUSED:
-                seed.stage = Stage.NEW
+                seed.stage, self._lines = Stage.NEW, None
 
     def verdict(self, channel: Channel, number: int, missing: bool) -> None:
         """Hears what a learner found of an offer or a snapshot."""
@@ -130,12 +162,18 @@ class Seeding:
         if partition is None:
             return
         seed = self._seeds[partition]
-        if missing:
-            # A snapshot that could not be taken is tried again with the next offer, no sooner.
-            seed.stage = Stage.LACKING if seed.stage is Stage.OFFERED else Stage.REFUSED
+        line = self._lines[channel.name] if self._lines is not None else _Line()
+        if missing and seed.stage is Stage.OFFERED:
+            seed.stage = Stage.LACKING
+            line.lacking.append(partition)
+            return
+        if missing:  # a snapshot that could not be taken is tried again with the next offer, no sooner
+            seed.stage, self._lines = Stage.REFUSED, None
             return
         if seed.stage is Stage.SENT:
             self.sent += 1
+            line.sent, line.bytes = line.sent - 1, line.bytes - seed.bytes
+        line.underway -= 1
         seed.stage = Stage.CAUGHT_UP
         self._caught_up(partition, seed)
 
@@ -143,18 +181,21 @@ class Seeding:
         """Hears that a learner took neither offer nor snapshot: its view differs."""
         partition = self._asked.pop((channel.name, number), None)
         if partition is not None:
-            self._seeds[partition].stage = Stage.REFUSED
+            self._seeds[partition].stage, self._lines = Stage.REFUSED, None
 
     def missed(self, partition: int) -> None:
         """Hears that the learner refused a record of the partition: it begins anew."""
         seed = self._seeds.get(partition)
         if seed is not None and seed.stage in (Stage.CAUGHT_UP, Stage.LACKING):
-            seed.stage = Stage.REFUSED
+            seed.stage, self._lines = Stage.REFUSED, None
 
-    def _offer(self, partition: int, seed: Seed, now_ns: int) -> None:
-        channel = self._channels.get(seed.learner[0])
-        if channel is None or not channel.up:
-            return  # one that cannot be reached must hold nobody up
+    def _offer_some(self, channel: Channel, line: _Line, now_ns: int) -> None:
+        while line.fresh and line.underway < self._rules.seeding_offers:
+            partition = line.fresh.popleft()
+            line.underway += 1
+            self._offer(channel, partition, self._seeds[partition], now_ns)
+
+    def _offer(self, channel: Channel, partition: int, seed: Seed, now_ns: int) -> None:
         if not seed.counted:
             seed.counted = True
             self._channels.count(partition, channel)
@@ -164,20 +205,22 @@ class Seeding:
         self._ask(channel, partition, seed, offer, now_ns)
         seed.stage = Stage.OFFERED
 
-    def _send_some(self, channel: Channel, partitions: list[int], now_ns: int) -> None:
+    def _send_some(self, channel: Channel, line: _Line, now_ns: int) -> None:
         rules = self._rules
-        sending = [seed for seed in self._seeds.values() if seed.stage is Stage.SENT and seed.learner == channel.copy]
-        sizes, many = sum(seed.bytes for seed in sending), len(sending)
-        burst = 0
-        for partition in partitions:
-            if many >= rules.seeding_partitions or sizes >= rules.seeding_bytes or burst >= rules.seeding_burst_bytes:
-                return
+        burst = burst_bytes = 0
+        while (
+            line.lacking
+            and line.sent < rules.seeding_partitions
+            and line.bytes < rules.seeding_bytes
+            and burst < rules.seeding_burst
+            and burst_bytes < rules.seeding_burst_bytes
+        ):
+            partition = line.lacking.popleft()
             seed = self._seeds[partition]
             seed.bytes = self._ask(channel, partition, seed, self._store.export(partition), now_ns)
             seed.stage = Stage.SENT
-            burst += seed.bytes
-            sizes += seed.bytes
-            many += 1
+            burst, burst_bytes = burst + 1, burst_bytes + seed.bytes
+            line.sent, line.bytes = line.sent + 1, line.bytes + seed.bytes
 
     def _ask(self, channel: Channel, partition: int, seed: Seed, snapshot: Snapshot, now_ns: int) -> int:
         seed.number = channel.next_number

@@ -36,6 +36,10 @@ class Store:
             labels=[engine.labels.export(partition) if _keeps_labels(engine) else b"" for engine in self._engines],
         )
 
+    def rest(self) -> None:
+        """No more partitions are exported for a while."""
+        self._outcomes.rest()
+
     def restore(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in the place of what there was.
 
