@@ -25,6 +25,9 @@ class Sent:
     key: str
     floor: int
     """Highest place of its key that anybody had been told when it was first sent."""
+    life: int = 0
+    """Of its sender's process, if that has no name: nobody can know whose an older one's late events are, and they may
+    come behind those of the next."""
     sure: tuple[int, int] | None = None
     """The place that was told for good."""
     refused: int = 0
@@ -58,11 +61,11 @@ class Oracle:
         self._places: dict[tuple[str, int], int] = {}
         self._last: dict[int, int] = defaultdict(int)
 
-    def name(self, producer: int, key: str) -> int:
-        """A new event of a sender is about to be sent for the first time."""
+    def name(self, producer: int, key: str, life: int) -> int:
+        """A new event of a sender is about to be sent for the first time. life: 0 for a sender with a name."""
         self._last[producer] += 1
         name = producer << PRODUCER_SHIFT | self._last[producer]
-        self.events[name] = Sent(name, key, self._highest[key])
+        self.events[name] = Sent(name, key, self._highest[key], life)
         return name
 
     def sent_again(self, name: int) -> None:
@@ -141,16 +144,17 @@ class Oracle:
                 raise Violation(f"{event} was refused with {event.refused}, and applied")
 
     def _check_row(self, key: str, row: Row, lost: bool) -> None:
-        digest, last = 0, defaultdict(int)
+        digest = 0
+        last: dict[tuple[int, int], int] = defaultdict(int)
         for place, name in enumerate(row.names, 1):
             event = self.events.get(name)
             if event is None or event.key != key:
                 raise Violation(f"{key} holds {name}, which nobody sent")
             digest = chained(digest, name)
-            producer = name >> PRODUCER_SHIFT
-            if name <= last[producer]:
-                raise Violation(f"{key} holds {name} after {last[producer]}: out of order")
-            last[producer] = name
+            sender = name >> PRODUCER_SHIFT, event.life
+            if name <= last[sender]:
+                raise Violation(f"{key} holds {name} after {last[sender]}: out of order")
+            last[sender] = name
             if event.sure is not None and event.sure != (place, digest) and not lost:
                 raise Violation(f"{event} stands at {place} with {digest}")
         if row.count <= KEPT and digest != row.digest:
