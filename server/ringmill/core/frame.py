@@ -5,7 +5,8 @@ byte ranges of the requests, and either side writes a frame by joining chunks.
 """
 
 import struct
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numba
@@ -186,6 +187,12 @@ def read_parts(buffer: Bytes, parts_field: int, parts: npt.NDArray[Any], rest: B
     return count, rest_length
 
 
+@cache
+def _compiled() -> Callable[..., tuple[int, int]]:
+    compile_kernel(read_parts, [_READ])
+    return entry_point(read_parts, _READ)
+
+
 class PartsReader:
     """Reads the frames that a balancer sends, or those of a primary."""
 
@@ -193,9 +200,8 @@ class PartsReader:
         """Compiles its kernel, or loads it. message: what a frame is."""
         self._number = message.DESCRIPTOR.fields_by_name["parts"].number
         self._parts = np.zeros(256, PART)
-        self._rest = np.zeros(1 << 16, np.uint8)
-        compile_kernel(read_parts, [_READ])
-        self._read = entry_point(read_parts, _READ)
+        self._rest = np.empty(1 << 16, np.uint8)
+        self._read = _compiled()
 
     def read(self, frame: Bytes) -> tuple[list[PartEntry], bytes]:
         """The parts of a frame, and its other fields encoded. Raises INTERNAL if it does not parse.

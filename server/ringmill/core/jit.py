@@ -20,6 +20,7 @@ import llvmlite.binding as llvm
 import numba
 from numba.core import config as numba_config
 from numba.core import event
+from numba.core.compiler_lock import global_compiler_lock
 
 from ringmill.core.errors import Code, RingmillError
 
@@ -27,6 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _njit: Any = numba.njit  # its overloads do not name the options that we need
+_compiler_lock: Any = global_compiler_lock
 _config: Any = numba_config  # its settings are made at run time, so no type checker knows them
 
 
@@ -117,16 +119,21 @@ def compile_kernel(function: Callable[..., Any], signatures: Iterable[Any]) -> N
     Raises RingmillError DATA_LOSS for a damaged cache.
     """
     dispatcher = cast(Any, function)
-    dispatcher.disable_compile(False)
-    for signature in signatures:
-        if signature.args not in dispatcher.overloads:
-            try:
-                dispatcher.compile(signature)
-            except (EOFError, pickle.UnpicklingError) as error:  # a file that a crash of the machine cut off
-                raise RingmillError(
-                    Code.DATA_LOSS, f"compiled code in {private_cache_root()} is damaged ({error}): remove that folder"
-                ) from error
-    dispatcher.disable_compile()
+    with _compiler_lock:  # two threads may come to need a kernel at once
+        dispatcher.disable_compile(False)
+        for signature in signatures:
+            if signature.args not in dispatcher.overloads:
+                _compile(dispatcher, signature)
+        dispatcher.disable_compile()
+
+
+def _compile(dispatcher: Any, signature: Any) -> None:
+    try:
+        dispatcher.compile(signature)
+    except (EOFError, pickle.UnpicklingError) as error:  # a file that a crash of the machine cut off
+        raise RingmillError(
+            Code.DATA_LOSS, f"compiled code in {private_cache_root()} is damaged ({error}): remove that folder"
+        ) from error
 
 
 def entry_point(function: Callable[P, R], signature: Any) -> Callable[P, R]:

@@ -4,6 +4,8 @@ Encoded as in `Part.previous`: for each partition, in the order in which it firs
 part's sequence less that of the batch before; 0: there was none.
 """
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 from numba import types
@@ -55,13 +57,18 @@ def _read(touched: Touched, sequence: np.uint64, previous: Bytes, last: Last) ->
     return position
 
 
+@cache
+def _compile() -> None:
+    compile_kernel(_write, [_WRITE])
+    compile_kernel(_read, [_READ])
+
+
 class Previous:
     """Writes what came before parts, with scratch that is allocated once. For one thread."""
 
     def __init__(self, partitions: int) -> None:
         """Compiles its kernels, or loads them."""
-        compile_kernel(_write, [_WRITE])
-        compile_kernel(_read, [_READ])
+        _compile()
         self._out = np.empty(partitions * VARINT_BYTES_MAX, np.uint8)
         self._view = self._out.data
         self._last = np.zeros(partitions, np.uint64)
