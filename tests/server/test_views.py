@@ -256,6 +256,18 @@ def test_a_learner_that_was_set_anew_while_views_were_missed_is_offered_again(cl
     assert cluster.same("a", "c")
 
 
+def test_what_is_reported_of_a_learner_is_of_the_newest_view(cluster: Cluster) -> None:
+    """A new manager believes nothing that is older than the view it has loaded."""
+    cluster.to("a", Producer().part(1, ALL_KEYS))
+    learners = dict.fromkeys(EVERYWHERE, "c")
+    cluster.publish(cluster.view(2, "a", ["b"], learners=learners))
+    for _ in range(3):
+        cluster.tick()
+    cluster.publish(cluster.view(3, "a", ["b"], learners=learners))
+    cluster.tick(200)
+    assert {each.version for each in caught_up(cluster, "a")} == {3}
+
+
 def test_a_handover_loses_nothing(cluster: Cluster) -> None:
     producer = Producer()
     cluster.to("a", producer.part(1, ALL_KEYS))

@@ -56,6 +56,9 @@ class Reports:
             for partition, said in self._caught_up.items()
             if partition in mine and process_at(view, int(view.learners[partition])) == (said.learner, said.incarnation)
         }
+        if view.version == before.version + 1:  # else the learner may have been another in between
+            for said_caught_up in self._caught_up.values():
+                said_caught_up.version = view.version
         self._sealed = {
             partition: said
             for partition, said in self._sealed.items()

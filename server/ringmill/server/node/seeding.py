@@ -46,7 +46,7 @@ class Seed:
         self.number = 0
         """Of the offer or snapshot that awaits its verdict."""
         self.version = 0
-        """View that the offer was made under."""
+        """View that the offer was made under, or that has left all as it was: a new manager believes no older one."""
         self.counted = False
         self.bytes = 0
 
@@ -109,6 +109,8 @@ class Seeding:
                 seed = Seed(learner)
             elif missed or seed.stage is Stage.REFUSED:
                 seed.stage = Stage.NEW
+            else:
+                seed.version = view.version
             seeds[partition] = seed
         if self._seeds and not seeds:
             self._store.rest()
