@@ -10,6 +10,7 @@ primary changes only to the one that the goal names. So each step leaves fewer t
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -79,19 +80,23 @@ def withdraw(draft: Draft, progress: Progress, now_ms: int) -> Mask:
 
 def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, paused: Mask) -> None:
     """Takes the next steps in a draft. paused: bool[partitions], where nothing is to be begun."""
-    _drop_surplus(_look(draft, goal))
     picture = _look(draft, goal)
+    if _drop_surplus(picture):
+        picture = _look(draft, goal)
     _hand_over(picture, rules, ~paused)
     _copy(picture, progress, rules, ~paused)
 
 
 def is_whole(draft: Draft, goal: Goal) -> bool:
     """Whether nothing is left to be done: what is under way, and what will be."""
+    if ((draft.learners != NOBODY) | (draft.heirs != NOBODY)).any():
+        return False
     picture = _look(draft, goal)
-    moving = (draft.learners != NOBODY) | (draft.heirs != NOBODY)
     surplus = picture.live & (picture.total > picture.want)
+    if (picture.misled | surplus).any():
+        return False
     learner, possible = _learners(picture)
-    return not (moving | picture.misled | surplus | (possible & (_urgency(picture, learner) > 0))).any()
+    return not (possible.any() and (possible & (_urgency(picture, learner) > 0)).any())
 
 
 def _look(draft: Draft, goal: Goal) -> _Picture:
@@ -108,18 +113,22 @@ def _look(draft: Draft, goal: Goal) -> _Picture:
     )
 
 
-def _drop_surplus(picture: _Picture) -> None:
+def _drop_surplus(picture: _Picture) -> bool:
     """Drops one copy too many of each partition: of those who leave first, then of those that the goal does not name,
-    then of those that add no other host, then of who has most. The last one is never dropped, nor is the primary."""
+    then of those that add no other host, then of who has most. The last one is never dropped, nor is the primary.
+    Returns whether there was one too many."""
     draft = picture.draft
+    spare = picture.live & (picture.total > picture.want) & (draft.heirs == NOBODY)
+    if not spare.any():
+        return False
     leaving = ~picture.good & (draft.copies != NOBODY)
     stray = ~picture.named & picture.good & (picture.enough > picture.want)[:, None]
     worth = np.where(leaving, 1000.0, 0.0) + np.where(stray, 1.0 + _crowding(picture) + _burden(picture), 0.0)
     worth[:, 0] = 0.0
-    spare = picture.live & (picture.total > picture.want) & (draft.heirs == NOBODY)
     slots = worth.argmax(axis=1)
     rows = np.flatnonzero(spare & (worth[np.arange(len(worth)), slots] > 0))
     draft.demote_slots(rows, slots[rows])
+    return True
 
 
 def _hand_over(picture: _Picture, rules: Rules, allowed: Mask) -> None:
@@ -136,8 +145,11 @@ def _copy(picture: _Picture, progress: Progress, rules: Rules, allowed: Mask) ->
     """Appoints learners: the first that the goal names and that is no copy."""
     draft = picture.draft
     learner, possible = _learners(picture)
+    candidates = allowed & picture.ready & possible
+    if not candidates.any():
+        return
     urgency = _urgency(picture, learner)
-    wanted = np.flatnonzero(allowed & picture.ready & possible & (urgency > 0))
+    wanted = np.flatnonzero(candidates & (urgency > 0))
     wanted = wanted[np.argsort(-urgency[wanted], kind="stable")]
     chosen = _bounded(wanted, draft, rules)
     draft.learners[chosen] = learner[chosen]
@@ -250,14 +262,16 @@ def _spread(copies: Table, draft: Draft) -> _Counts:
 def _domains(draft: Draft) -> tuple[Table, Table]:
     """int32[members + 1] each: numbers of zone and host of each member; NOBODY for nobody. Each of unknown host is on
     one of its own; all of unknown zone are in one."""
-    zones = {name: place for place, name in enumerate(sorted({member.zone for member in draft.members}))}
-    hosts = {name: place for place, name in enumerate(sorted({member.host for member in draft.members} - {""}))}
+    return _numbered(tuple((member.zone, member.host) for member in draft.members))
+
+
+@lru_cache(64)
+def _numbered(where: tuple[tuple[str, str], ...]) -> tuple[Table, Table]:
+    zones = {name: place for place, name in enumerate(sorted({zone for zone, _ in where}))}
+    hosts = {name: place for place, name in enumerate(sorted({host for _, host in where} - {""}))}
     return (
-        np.array([zones[member.zone] for member in draft.members] + [NOBODY], np.int32),
-        np.array(
-            [hosts.get(member.host, len(hosts) + place) for place, member in enumerate(draft.members)] + [NOBODY],
-            np.int32,
-        ),
+        np.array([zones[zone] for zone, _ in where] + [NOBODY], np.int32),
+        np.array([hosts.get(host, len(hosts) + place) for place, (_, host) in enumerate(where)] + [NOBODY], np.int32),
     )
 
 
