@@ -15,8 +15,10 @@ import envoy_data_plane.envoy.config.route.v3 as routes
 import envoy_data_plane.envoy.extensions.filters.http.grpc_field_extraction.v3 as extraction
 import envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 as header_mutation
 import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http
+from envoy_data_plane.envoy.extensions.filters.common.set_filter_state.v3 import FilterStateValue
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
-from envoy_data_plane.envoy.type.matcher.v3 import RegexMatchAndSubstitute, RegexMatcher
+from envoy_data_plane.envoy.extensions.filters.http.set_filter_state.v3 import Config as SetFilterState
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatchAndSubstitute, RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
@@ -84,7 +86,7 @@ def _by_header() -> routes.Route:
 def _by_extracted() -> routes.Route:
     # A key that JSON escapes is hashed as it was escaped, and finds some other worker, which passes its events on.
     pattern = RegexMatcher(regex=_EXTRACTED)
-    matching = routes.HeaderMatcher(name=_EXTRACTED_HEADER, safe_regex_match=pattern)
+    matching = routes.HeaderMatcher(name=_EXTRACTED_HEADER, string_match=StringMatcher(safe_regex=pattern))
     policy = routes.RouteActionHashPolicyHeader(
         header_name=_EXTRACTED_HEADER, regex_rewrite=RegexMatchAndSubstitute(pattern=pattern, substitution=r"\1")
     )
@@ -151,7 +153,19 @@ def _key_filters() -> list[http.HttpFilter]:
             ]
         )
     )
-    return [_filter(_EXTRACTION, reading), _filter("envoy.filters.http.header_mutation", writing)]
+    # The route was chosen when the headers came, and is chosen again when one more is there.
+    read = FilterStateValue(
+        object_key="ringmill.key_is_read",
+        factory_key="envoy.string",
+        format_string=core.SubstitutionFormatString(
+            text_format_source=core.DataSource(inline_string="yes"),
+        ),
+    )
+    return [
+        _filter(_EXTRACTION, reading),
+        _filter("envoy.filters.http.header_mutation", writing),
+        _filter("envoy.filters.http.set_filter_state", SetFilterState([read], clear_route_cache=True)),
+    ]
 
 
 def _descriptors() -> bytes:
@@ -161,6 +175,7 @@ def _descriptors() -> bytes:
 
 
 def _filter(
-    name: str, config: Router | extraction.GrpcFieldExtractionConfig | header_mutation.HeaderMutation
+    name: str,
+    config: Router | extraction.GrpcFieldExtractionConfig | header_mutation.HeaderMutation | SetFilterState,
 ) -> http.HttpFilter:
     return http.HttpFilter(name=name, typed_config=Any.pack(config))
