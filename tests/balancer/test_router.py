@@ -349,17 +349,6 @@ def test_garbage_from_a_worker_ends_the_stream_and_no_other(
     assert other.finished is None
 
 
-def test_a_worker_is_told_how_much_of_the_time_out_is_left(world: World, make_request: Request) -> None:
-    world.open(1)
-    world.send(1, make_request([world.key_of(0)], timeout_ms=50))
-    world.send(1, make_request([world.key_of(0)], timeout_ms=50))
-    assert [ProcessRequest.FromString(part).timeout_ms for part in parts_of(world.frames[world.links[0]])] == [50]
-    world.now_ns += 30_000_000
-    world.write(0)
-    assert [ProcessRequest.FromString(part).timeout_ms for part in parts_of(world.frames[world.links[0]])] == [20]
-    world.settle()
-
-
 def test_strange_answers_are_ignored(world: World) -> None:
     world.router.results(world.links[0], [(77, b"", 0, "", False, 0, False)], world.now_ns)
     world.router.results(4242, [(1, b"", 0, "", False, 0, False)], world.now_ns)

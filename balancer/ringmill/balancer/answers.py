@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.frame import varint
-from ringmill.v1.processing_pb2 import Outcome, ProcessRequest, ProcessResponse, Receipt, Rejection
+from ringmill.v1.processing_pb2 import Outcome, ProcessResponse, Receipt, Rejection
 
 MILLISECOND_NS = 1_000_000
 
@@ -67,11 +67,6 @@ def merged(heads: Iterable[bytes], refused: int, sequence: int, epoch: int) -> b
         receipt.replayed = any(each.replayed for each in receipts)
         receipt.forwarded = sum(each.forwarded for each in receipts)
     return response.SerializeToString()
-
-
-def remaining(timeout_ns: int) -> bytes:
-    """Appended to a part, sets the time that its worker may let it wait: what the wait for its link has left."""
-    return ProcessRequest(timeout_ms=max(1, timeout_ns // MILLISECOND_NS)).SerializeToString()
 
 
 @lru_cache(8192)

@@ -6,7 +6,6 @@ Natural batching: while a write is in flight parts gather, and then travel as on
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from ringmill.balancer.answers import MILLISECOND_NS, remaining
 from ringmill.balancer.batch import EXPIRED, Part
 from ringmill.core.frame import part_prefix
 from ringmill.core.previous import Previous
@@ -84,15 +83,11 @@ class Outbox:
             self.queued_bytes -= part.size
             if not request or not batch.wanted:
                 continue
-            if part.deadline_ns and not part.answered:
-                if now_ns <= part.deadline_ns:
-                    if now_ns - batch.arrived_ns >= MILLISECOND_NS:  # the worker counts from its own arrival
-                        request += remaining(part.deadline_ns - now_ns)
-                elif part.refusable:
+            if part.deadline_ns and not part.answered and now_ns > part.deadline_ns:
+                if part.refusable:
                     late.append(part)
                     continue
-                else:
-                    flags |= EXPIRED
+                flags |= EXPIRED  # a worker begins with a part when it gets it: it looks at no clock
             chunks.append(self._hand(part, flags, len(request)))
             chunks.append(request)
             batch.handed_ns = now_ns
