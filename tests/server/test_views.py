@@ -305,9 +305,12 @@ def test_a_view_without_the_heir_unseals(cluster: Cluster) -> None:
 
 def test_who_was_not_sealed_keeps_nothing(cluster: Cluster) -> None:
     cluster.to("a", Producer().part(1, keys_of(3)))
-    cluster.publish(cluster.view(2, "b", ["a"], epochs=2))
+    view = cluster.view(2, "b", ["a"], epochs=2)
+    cluster.publish(view, "a")
     assert cluster.nodes["a"].ledger.index[3] == 0
     assert cluster.nodes["a"].lanes[0].engine.table.count == 0
+    cluster.publish(view, "b")
+    assert cluster.same("a", "b"), "what it holds now is the new primary's"
 
 
 def test_too_few_copies_take_nothing(cluster: Cluster) -> None:

@@ -22,6 +22,7 @@ from ringmill.engine.ledger_arrays import AGAIN, DIVERGED
 from ringmill.engine.outcomes import Outcomes
 from ringmill.server.node.copying import Copying
 from ringmill.server.node.guest import Guests
+from ringmill.server.node.mending import Mending
 from ringmill.server.node.node import Node
 from ringmill.server.node.pending import Pendings
 from ringmill.server.node.roles import LEARNER, PRIMARY, REPLICA
@@ -340,6 +341,32 @@ def doubt_refused(fail: Callable[..., Any]) -> Callable[..., Any]:
         from ringmill.core.errors import Reason
 
         self.refuse([part], UNAVAILABLE, Reason.UNAVAILABLE, now_ns)
+
+    return wrong
+
+
+@mistake(Copying, "succeed")
+def survivor_skips(succeed: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy that differs from a new primary keeps it to itself, and lets its records pass by."""
+
+    def wrong(self: Any, audit: Any, source: int, version: int) -> list[int]:
+        differ = succeed(self, audit, source, version)
+        self._ledger.sources[differ] = source
+        self._ledger.held[differ] = 1
+        return []
+
+    return wrong
+
+
+@mistake(Mending, "verdict")
+def survivor_demoted(verdict: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy that differs from a new primary is taken off the list at once, though it may be all that is left."""
+
+    def wrong(self: Any, channel: Any, number: int, missing: list[int], now_ns: int) -> None:
+        told = (channel.name, number) in self._told
+        verdict(self, channel, number, [] if told else missing, now_ns)
+        for partition in missing if told else ():
+            self._differs(partition, channel)
 
     return wrong
 

@@ -131,15 +131,6 @@ class Draft:
         self.heirs[~(alive[self.heirs] & alive[self.table])] = NOBODY
         self._mend_heirs()
 
-    def distrust(self) -> None:
-        """Where one of several copies has become the primary without the old one's help, it may have records that the
-        others never got, or lack some that only they have: they are to be compared with it before they count again.
-        The next of them is the learner, who mostly has all that is offered; the others follow."""
-        alive = self.flags("alive")
-        rows = np.flatnonzero((self.epochs == self.version) & alive[self.table] & (self.copies[:, 1] != NOBODY))
-        self.learners[rows] = self.copies[rows, 1]
-        self.copies[rows, 1:] = NOBODY
-
     def forget(self, index: int) -> Mask:
         """A member's process is gone for ever, and its copies with it. Returns where that was the last copy."""
         kept = (self.copies != index) & (self.copies != NOBODY)

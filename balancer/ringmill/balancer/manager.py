@@ -301,7 +301,6 @@ class Manager:
         if changed:
             self._sit(draft)
             draft.fail_over()
-            draft.distrust()
             self._unseat(draft)
         blamed = self._claims.demote(draft, self._progress)
         self._claims.hand_over(draft, self._progress)

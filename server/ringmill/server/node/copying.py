@@ -8,7 +8,7 @@ import numpy as np
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.frame import PartEntry
 from ringmill.core.memory import Bytes
-from ringmill.engine.ledger import Ledger
+from ringmill.engine.ledger import NOBODY, Ledger
 from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, CORRUPT, FULL, REFUSED
 from ringmill.engine.outcomes import Outcomes
 from ringmill.internal.v1.link_pb2 import Audit, Open, Snapshot
@@ -77,11 +77,33 @@ class Copying:
 
         Returns those in which it could not: the primary has opened it there.
         """
-        opened = open_session(self._ledger, self._outcomes, opening, source, version)
-        if opened.code == Code.OK:
-            return []
-        heard = (self._ledger.sources == source) & (self._ledger.held == 0) & (self._ledger.epochs <= version)
-        return np.flatnonzero(heard).tolist()
+        ledger, roles = self._ledger, self._roles
+        opened = open_session(ledger, self._outcomes, opening, source, version)
+        failed = (roles.role == REPLICA) & (roles.sources == source) & (ledger.sources != source)
+        if opened.code != Code.OK:
+            failed |= (ledger.sources == source) & (ledger.held == 0)
+        return np.flatnonzero(failed & (ledger.epochs <= version)).tolist()
+
+    def succeed(self, audit: Audit, source: int, version: int) -> list[int]:
+        """Hears what a new primary has of the partitions that it took over.
+
+        From here on its records are taken where this copy has the same. Returns where it has not: in these it refuses
+        them until a snapshot comes. Raises RingmillError INTERNAL for what no primary would send.
+        """
+        roles, ledger = self._roles, self._ledger
+        partitions = np.array(audit.partitions, np.int64)
+        lengths = {len(partitions), len(audit.indexes), len(audit.digests)}
+        if len(lengths) > 1 or (partitions >= ledger.partitions).any():
+            raise RingmillError(Code.INTERNAL, "a succession contradicts itself")
+        mine = (roles.role[partitions] == REPLICA) & (roles.sources[partitions] == source)
+        mine &= ledger.epochs[partitions] <= version
+        same = mine & roles.whole[partitions] & ~roles.spoiled[partitions]
+        same &= ledger.index[partitions] == np.array(audit.indexes, np.uint64)
+        same &= ledger.digest[partitions] == np.array(audit.digests, np.uint64)
+        roles.unproven[partitions[mine]] = ~same[mine]
+        ledger.sources[partitions[mine]] = np.where(same[mine], source, NOBODY)
+        differ: list[int] = partitions[mine & ~same].tolist()
+        return differ
 
     def snapshot(self, snapshot: Snapshot, source: int, version: int) -> list[int] | None:
         """Takes an offer, or all of a partition: the partitions that are still missing, or None: refused.
@@ -92,12 +114,12 @@ class Copying:
         if not self._is_from(partition, source, version):
             return None
         if not snapshot.offer:
-            if roles.role[partition] != LEARNER:
-                return None
-            return self._restore(snapshot, source)
+            if roles.role[partition] == LEARNER:
+                return self._restore(snapshot, source)
+            return self._mend(snapshot, source) if roles.unproven[partition] else None
         same = not roles.spoiled[partition] and self._has(partition, snapshot.index, snapshot.digest)
         if roles.role[partition] == REPLICA:
-            return [] if same and roles.whole[partition] else None
+            return [] if same and roles.whole[partition] and not roles.unproven[partition] else None
         self._mark(partition, source, same)
         return [] if same else [partition]
 
@@ -109,6 +131,20 @@ class Copying:
             self._mark(partition, source, False)
             return [partition]
         self._roles.spoiled[partition] = False
+        self._mark(partition, source, True)
+        return []
+
+    def _mend(self, snapshot: Snapshot, source: int) -> list[int]:
+        """Takes what a new primary has in the place of what this copy has. If it cannot, that stays: it holds all that
+        was ever acknowledged, and may be the last that does."""
+        partition = snapshot.partition
+        own = self._store.export(partition)
+        try:
+            self._store.restore(snapshot)
+        except (RingmillError, ValueError):
+            self._store.restore(own)
+            return [partition]
+        self._roles.unproven[partition] = self._roles.spoiled[partition] = False
         self._mark(partition, source, True)
         return []
 
@@ -142,4 +178,5 @@ class Copying:
         return int(self._roles.sources[partition]) == source and int(self._ledger.epochs[partition]) <= version
 
     def _copies(self, partition: int, source: int, version: int) -> bool:
-        return self._is_from(partition, source, version) and bool(self._roles.whole[partition])
+        roles = self._roles
+        return self._is_from(partition, source, version) and bool(roles.whole[partition] & ~roles.unproven[partition])

@@ -192,7 +192,8 @@ class Guests:
                 self._refuse(inbox, entry.id, [entry.snapshot.partition], answer)
                 return
         elif kind == "audit":
-            missing = self._copying.audit(entry.audit, source, version)
+            compare = self._copying.succeed if entry.audit.succession else self._copying.audit
+            missing = compare(entry.audit, source, version)
             inbox.outcomes, inbox.told = 0, True
         verdict = Verdict(id=entry.id, missing=missing or [])
         inbox.verdicts.append(verdict)

@@ -40,6 +40,7 @@ from ringmill.server.node.copying import Copying
 from ringmill.server.node.effects import Dial, Effect, Fatal, Hangup, Obeyed, ToLink
 from ringmill.server.node.guest import Guests
 from ringmill.server.node.identity import Identity, Rules
+from ringmill.server.node.mending import Mending
 from ringmill.server.node.pending import Pending, Pendings
 from ringmill.server.node.reports import Reports
 from ringmill.server.node.roles import LEARNER, PRIMARY, REPLICA, Process, Roles, process_at
@@ -87,6 +88,7 @@ class Node:
         )
         self._seeding = Seeding(ledger, self._store, self.roles, self.channels, rules, self._caught_up)
         self._auditor = Auditor(ledger, self._store, self.roles, self.channels, rules, self._differs)
+        self._mending = Mending(ledger, self._store, self.roles, self.channels, rules, self._mended, self._differs)
         self._reports = Reports(rules.report_ns)
         copying = Copying(lanes, ledger, self.outcomes, self._store, self.roles)
         self._guests = Guests(self.process, copying, self.effects)
@@ -192,6 +194,7 @@ class Node:
         elif channel.up:
             self._acknowledge(channel, response)
         self._seeding.pump(self._now_ns)
+        self._mending.pump(self._now_ns)
         self._report()
 
     def _redial(self, channel: Channel, why: str) -> None:
@@ -217,6 +220,7 @@ class Node:
         for verdict in response.verdicts:  # what was refused before an accepted offer is part of it
             self._seeding.verdict(channel, verdict.id, bool(verdict.missing))
             self._auditor.verdict(channel, verdict.id, list(verdict.missing))
+            self._mending.verdict(channel, verdict.id, list(verdict.missing), now_ns)
         if record is None:
             return
         channel.acknowledged = number
@@ -230,6 +234,7 @@ class Node:
         """A record was not applied in some partitions: what waits for it is held until a view tells."""
         if pending is None:
             self._seeding.refused(channel, refused.id)
+            self._mending.refused(channel, refused.id)
             return
         partitions = [partition for partition in refused.partitions if partition < self.ledger.partitions]
         channel.held.append(Held(pending, refused.id, refused.version, partitions))
@@ -250,10 +255,12 @@ class Node:
                     self._serving.waived(held.pending, self._now_ns)
 
     def _still_owed(self, channel: Channel, partition: int) -> bool:
-        """Whether a copy that refused a record of the partition is still to have it: then it must be made anew."""
+        """Whether a copy that refused a record of the partition is still to have it: unless it is being mended, it must
+        be made anew then."""
         if self.roles.role[partition] != PRIMARY or not self.channels.carries(channel, partition):
             return False
-        self._differs(partition, channel)
+        if not self._mending.is_under_way(channel, partition):
+            self._differs(partition, channel)
         return True
 
     def _differs(self, partition: int, channel: Channel) -> None:
@@ -262,9 +269,9 @@ class Node:
             self._reports.not_caught_up(partition)
             self._seeding.missed(partition)
             return
-        self._healing.add(partition)
         epoch = int(self.view.epochs[partition])
         if self._reports.diverged(partition, epoch, channel.copy, self.view.version):
+            self._healing.add(partition)
             logger.warning("partition %d differs at %s: it is to be made anew there", partition, channel.name)
 
     def guest_up(self, guest: int, now_ns: int) -> None:
@@ -293,6 +300,7 @@ class Node:
             self._retried_ns = now_ns
             self._seeding.retry()
         self._seeding.pump(now_ns)
+        self._mending.pump(now_ns)
         self._auditor.tick(now_ns)
         late_ns = now_ns - self.rules.silent_ns
         self._reports.silent([each.name for each in self.channels if each.window and each.owing_ns <= late_ns])
@@ -341,10 +349,13 @@ class Node:
         counted = self._seeding.obey(view)
         for channel in self.channels.obey(view, counted):
             self._auditor.forget(channel)
+            self._mending.forget(channel)
             self._serving.release(channel, self._now_ns)
         self._seal(view)
         for channel in self.channels:
             channel.tell(self._view_frame)
+        self._mending.obey(view, change.led, self._now_ns)
+        for channel in self.channels:
             self._resolve(channel)
         self._seeding.pump(self._now_ns)
         self.effects.append(Obeyed(view))
@@ -376,7 +387,7 @@ class Node:
             assert process is not None
             roles.sources[primaries == seat] = self._guests.source_of(process)
         own = roles.role == PRIMARY
-        heard = copied & (roles.whole | roles.awaiting)
+        heard = copied & ((roles.whole & ~roles.unproven) | roles.awaiting)
         ledger.sources[:] = np.where(own, OWN, np.where(heard, roles.sources, NO_SOURCE))
         idle = own & ((view.heirs != NOBODY) | (view.copies() < view.min_in_sync))
         ledger.held[:] = idle | (heard & roles.awaiting)
@@ -413,12 +424,17 @@ class Node:
             self._healing.discard(partition)
             self._healed += 1
         channel = self.channels.get(seed.learner[0])
-        if channel is not None and channel.held:
-            for held in channel.held:
-                if partition in held.partitions and held.number < seed.number:  # what came later it does not have
-                    held.partitions.remove(partition)
-            self._resolve(channel)
+        if channel is not None:
+            self._mended(partition, channel, seed.number)
         self._reports.caught_up(partition, int(self.view.epochs[partition]), seed.learner, seed.version)
+
+    def _mended(self, partition: int, channel: Channel, number: int) -> None:
+        """A copy took a partition by the record of this number: all that it refused of it before is part of it."""
+        for held in channel.held:
+            if partition in held.partitions and held.number < number:  # what came later it does not have
+                held.partitions.remove(partition)
+        if not all(held.partitions for held in channel.held):
+            self._resolve(channel)
 
     def _report(self) -> None:
         if self._linked:

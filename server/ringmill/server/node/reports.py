@@ -69,8 +69,13 @@ class Reports:
         self._diverged = {
             (partition, copy): said
             for (partition, copy), said in self._diverged.items()
-            if partition in mine and copy in _copies(before, partition) and copy in _copies(view, partition)
+            if partition in mine
+            and said.epoch == int(view.epochs[partition])
+            and copy in _copies(before, partition)
+            and copy in _copies(view, partition)
         }
+        for said_diverged in self._diverged.values():
+            said_diverged.version = view.version  # else it would be void once another copy was added
 
     def say(self, now_ns: int) -> bytes:
         """Encoded JoinRequest with all that is unanswered, if some of it is new or it was not said for a while."""

@@ -30,6 +30,8 @@ class Change:
     """Partitions whose state and history must be forgotten."""
     deposed: Partitions
     """Partitions that another process serves now."""
+    led: Partitions
+    """Partitions that this worker has begun to serve."""
 
 
 class Roles:
@@ -45,6 +47,9 @@ class Roles:
         """[partitions]: its state differs from the primary's though the histories agree: it must be made anew."""
         self.sources: npt.NDArray[np.int16] = np.full(partitions, NOBODY, np.int16)
         """[partitions]: number of the peer that is primary of what this worker copies; NOBODY elsewhere."""
+        self.unproven: npt.NDArray[np.bool_] = np.zeros(partitions, np.bool_)
+        """[partitions]: it copies them, and they have a new primary: which may have more than it, or less, of what the
+        old one never acknowledged. It takes nothing of that one until it has the same."""
         self.awaiting: npt.NDArray[np.bool_] = np.zeros(partitions, np.bool_)
         """[partitions]: its snapshot is on its way, and what comes before it passes by."""
         self.sealed_for: dict[int, Process] = {}
@@ -67,9 +72,13 @@ class Roles:
         # A learner proves with each offer that it holds what the primary has: only a primary of its own makes it whole.
         whole = self.whole & kept & ((role != LEARNER) | ((before == LEARNER) & (self._epochs == view.epochs)))
         whole |= role == PRIMARY
+        changed = self._epochs != view.epochs
+        self.unproven = (self.unproven | changed) & (role == REPLICA)
         if self._version == 0:
             # The first view of a cluster: every partition begins empty, and every copy of it with it.
-            whole |= (role == REPLICA) & (view.epochs == view.version)
+            first = view.epochs == view.version
+            whole |= (role == REPLICA) & first
+            self.unproven &= ~first
         self.awaiting &= (role == LEARNER) & (before == LEARNER) & (self._epochs == view.epochs) & ~whole
         self.spoiled &= kept & ((role == REPLICA) | (role == LEARNER))
         deposed = np.flatnonzero((before == PRIMARY) & (role != PRIMARY))
@@ -77,7 +86,7 @@ class Roles:
             self.sealed_for.pop(partition, None)
         self.role, self.whole = role, whole
         self._version, self._epochs = view.version, view.epochs
-        return Change(lost, deposed)
+        return Change(lost, deposed, np.flatnonzero((role == PRIMARY) & changed))
 
     def _kept(self, view: View, before: npt.NDArray[np.int8], role: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
         """bool[partitions]: what this worker holds of it may be of use.

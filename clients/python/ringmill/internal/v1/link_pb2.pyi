@@ -325,16 +325,18 @@ class Snapshot(_message.Message):
     def __init__(self, partition: _Optional[int] = ..., index: _Optional[int] = ..., digest: _Optional[int] = ..., offer: _Optional[bool] = ..., ledger: _Optional[bytes] = ..., tables: _Optional[_Iterable[bytes]] = ..., labels: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Audit(_message.Message):
-    __slots__ = ("partitions", "indexes", "digests", "state")
+    __slots__ = ("partitions", "indexes", "digests", "state", "succession")
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     INDEXES_FIELD_NUMBER: _ClassVar[int]
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSION_FIELD_NUMBER: _ClassVar[int]
     partitions: _containers.RepeatedScalarFieldContainer[int]
     indexes: _containers.RepeatedScalarFieldContainer[int]
     digests: _containers.RepeatedScalarFieldContainer[int]
     state: int
-    def __init__(self, partitions: _Optional[_Iterable[int]] = ..., indexes: _Optional[_Iterable[int]] = ..., digests: _Optional[_Iterable[int]] = ..., state: _Optional[int] = ...) -> None: ...
+    succession: bool
+    def __init__(self, partitions: _Optional[_Iterable[int]] = ..., indexes: _Optional[_Iterable[int]] = ..., digests: _Optional[_Iterable[int]] = ..., state: _Optional[int] = ..., succession: _Optional[bool] = ...) -> None: ...
 
 class ReplicateResponse(_message.Message):
     __slots__ = ("welcome", "acknowledged", "outcomes", "refused", "verdicts")
