@@ -243,6 +243,27 @@ def test_a_restart_wants_the_dead_as_well() -> None:
     assert names(made) == ["worker-0", "worker-1", "worker-2"]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_nobody_is_restarted_while_another_is_dead(begun: bool) -> None:
+    made = world(replicas=2)
+    made.slow = True
+    if not begun:
+        made.kill("worker-2")
+        made.run(1000)
+    move = made.manager.restart_all(False, made.now)
+    made.run(200)
+    if begun:
+        assert any(member.draining for member in made.manager.view.members)
+        made.kill("worker-2")
+    made.settle()
+    assert not any(member.draining for member in made.manager.view.members)
+    assert (made.manager.view.copies() == 2).all(), "two are left, and both hold everything"
+    assert "waiting for worker-2 to come back" in made.manager.move(move.number).text
+    made.join("worker-2")
+    finish(made, move)
+    assert all(member.alive for member in made.manager.view.members)
+
+
 def test_a_dead_worker_without_copies_is_only_forgotten() -> None:
     made = world(replicas=2)
     made.kill("worker-1")

@@ -261,7 +261,13 @@ class Moves:
         intention = self.intention
         head = intention.restarting[0]
         process = processes.get(head)
-        if not intention.restarted:
+        away = [name for name in intention.wanted if name not in processes and name != head]
+        if process is not None and away:  # to empty one more would leave too few copies
+            self._say(f"restarting {head}: waiting for {', '.join(away)} to come back")
+            if process == intention.restarted:
+                intention.restarted = 0
+                self.changed = True
+        elif not intention.restarted:
             if process is not None and is_whole:
                 intention.restarted = process
                 self.changed = True
