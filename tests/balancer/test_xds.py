@@ -17,7 +17,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import (
 from envoy_data_plane.google.rpc import Status
 
 from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER
-from ringmill.balancer.xds.settings import ROUTERS, WORKERS
+from ringmill.balancer.xds.settings import OWNERS, ROUTERS, WORKERS
 from tests.balancer.process import Balancer, until
 from tests.balancer.small_worker import DEADLINE_S
 
@@ -92,7 +92,7 @@ def test_a_refusal_is_logged_with_its_reason(balancer: Balancer) -> None:
         asking = Asking(channel, "Delta", DeltaDiscoveryResponse.parse)
         asking.ask(DeltaDiscoveryRequest(node=Node(id="edge-7"), type_url=CLUSTER))
         first = asking.next()
-        assert {each.name for each in first.resources} == {ROUTERS, WORKERS}
+        assert {each.name for each in first.resources} == {OWNERS, ROUTERS, WORKERS}
         error = Status(code=3, message="no such policy")
         asking.ask(DeltaDiscoveryRequest(type_url=CLUSTER, response_nonce=first.nonce, error_detail=error))
         until(lambda: "no such policy" in balancer.errors)

@@ -147,13 +147,16 @@ class Caller:
 
     def by_header(self, keys: Sequence[str]) -> dict[str, str]:
         """Who answers for each key when a header names it."""
-        calls = {
-            key: self.stub.ProcessBatch.future(
+        return {key: name for start in range(0, len(keys), 200) for key, name in self._some(keys[start : start + 200])}
+
+    def _some(self, keys: Sequence[str]) -> list[tuple[str, str]]:
+        calls = [
+            self.stub.ProcessBatch.future(
                 processing_pb2.ProcessBatchRequest(), metadata=(("ringmill-routing-key", key),), timeout=WAIT_S
             )
             for key in keys
-        }
-        return {key: call.result().stream.version for key, call in calls.items()}
+        ]
+        return [(key, call.result().stream.version) for key, call in zip(keys, calls, strict=True)]
 
     def by_field(self, keys: Sequence[str]) -> dict[str, str]:
         """Who answers for each key when the first message of a stream names it."""

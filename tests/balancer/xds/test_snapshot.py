@@ -14,7 +14,17 @@ from ringmill.balancer.xds import clusters, edge
 from ringmill.balancer.xds.check import check_links, check_members
 from ringmill.balancer.xds.requests import Answer
 from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, TYPES, Snapshot
-from ringmill.balancer.xds.settings import CLIENTS, EDGE, ROUTERS, SERVICE, WORKERS, Endpoint, XdsSettings, endpoint_of
+from ringmill.balancer.xds.settings import (
+    CLIENTS,
+    EDGE,
+    OWNERS,
+    ROUTERS,
+    SERVICE,
+    WORKERS,
+    Endpoint,
+    XdsSettings,
+    endpoint_of,
+)
 from ringmill.balancer.xds.snapshot import SnapshotBuilder
 from ringmill.balancer.xds.wire import encode, encode_delta, read_ask, read_delta_ask
 from ringmill.core.errors import RingmillError
@@ -68,14 +78,14 @@ def leads_to(snapshot: Snapshot, name: str) -> list[str]:
 def test_a_view_becomes_clusters_members_listeners_and_routes() -> None:
     built = builder().build(view(member("a", weight=3), member("b")))
     assert {kind: [*built.kind(kind)] for kind in TYPES if built.kind(kind)} == {
-        CLUSTER: [CLIENTS, ROUTERS, WORKERS],
+        CLUSTER: [CLIENTS, OWNERS, ROUTERS, WORKERS],
         ASSIGNMENT: [CLIENTS, ROUTERS, WORKERS],
         LISTENER: [SERVICE, EDGE],
         ROUTES: [SERVICE, EDGE],
     }
     assert endpoints(built, WORKERS) == [("a", "10.0.0.1", 7400, 3), ("b", "10.0.0.2", 7400, 1)]
     assert [each[1:3] for each in endpoints(built, ROUTERS)] == [("127.0.0.1", 7401), ("127.0.0.1", 7403)]
-    assert leads_to(built, EDGE) == [WORKERS, WORKERS, ROUTERS]
+    assert leads_to(built, EDGE) == [OWNERS, OWNERS, ROUTERS]
     assert leads_to(built, SERVICE) == [CLIENTS]
     maglev = Cluster.parse(content(built, CLUSTER, WORKERS))
     assert maglev.lb_policy == ClusterLbPolicy.MAGLEV
@@ -92,9 +102,9 @@ def test_without_direct_everything_goes_to_the_balancers() -> None:
 @pytest.mark.parametrize("address", ["", "worker-b:7400", "0.0.0.0:7400", "10.0.0.2:0"])
 def test_one_worker_that_cannot_be_reached_keeps_streams_from_all(address: str) -> None:
     build = builder()
-    assert leads_to(build.build(view(member("a"), member("b", address=address))), EDGE) == [ROUTERS]
+    assert endpoints(build.build(view(member("a"), member("b", address=address))), WORKERS) == []
     again = build.build(view(member("a"), member("b"), version=2))
-    assert leads_to(again, EDGE) == [WORKERS, WORKERS, ROUTERS]
+    assert [each[0] for each in endpoints(again, WORKERS)] == ["a", "b"]
 
 
 def test_the_dead_and_the_leaving_get_no_streams() -> None:
@@ -138,7 +148,7 @@ def test_responses_are_resources_one_after_another() -> None:
     resources = tuple(built.kind(CLUSTER).values())
     answer = Answer(CLUSTER, "v", "7", resources, ("gone",))
     whole = DiscoveryResponse.parse(encode(answer))
-    assert (whole.version_info, whole.nonce, whole.type_url, len(whole.resources)) == ("v", "7", CLUSTER, 3)
+    assert (whole.version_info, whole.nonce, whole.type_url, len(whole.resources)) == ("v", "7", CLUSTER, 4)
     delta = DeltaDiscoveryResponse.parse(encode_delta(answer))
     assert (delta.system_version_info, delta.nonce, delta.removed_resources) == ("v", "7", ["gone"])
     assert [(each.name, each.version) for each in delta.resources] == [(each.name, each.version) for each in resources]
@@ -156,6 +166,7 @@ def test_what_is_no_request_is_refused(read: Any, message: bytes) -> None:
 
 def links(**others: Any) -> Any:
     kinds = [clusters.router_cluster(), clusters.client_cluster(), clusters.worker_cluster(PARTITIONS)]
+    kinds.append(clusters.owner_cluster())
     listeners = [edge.edge_listener("127.0.0.1", 1, True), edge.client_listener()]
     routes = [edge.edge_routes(True), edge.client_routes()]
     return {"clusters": kinds, "listeners": listeners, "routes": routes, **others}
@@ -168,7 +179,8 @@ def test_what_we_build_hangs_together() -> None:
 @pytest.mark.parametrize(
     ("others", "why"),
     [
-        ({"clusters": [clusters.router_cluster(), clusters.client_cluster()]}, WORKERS),
+        ({"clusters": [clusters.router_cluster(), clusters.client_cluster()]}, OWNERS),
+        ({"clusters": [clusters.router_cluster(), clusters.client_cluster(), clusters.owner_cluster()]}, WORKERS),
         ({"routes": [edge.edge_routes(True)]}, SERVICE),
         ({"listeners": [edge.client_listener()]}, EDGE),
         ({"clusters": [clusters.router_cluster()] * 2}, "name of its own"),

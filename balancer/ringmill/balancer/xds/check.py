@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterLbPolicy
+from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterDiscoveryType, ClusterLbPolicy
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.extensions.clusters.aggregate.v3 import ClusterConfig as Aggregate
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpConnectionManager
 
 from ringmill.balancer.xds.settings import Endpoint
@@ -29,6 +30,10 @@ def check_links(
         [name for each in listeners for name in _routes_of(each)],
     )
     known = {each.name for each in clusters}
+    for cluster in clusters:
+        for name in _parts_of(cluster):
+            if name not in known - {cluster.name}:
+                raise _wrong(f"{cluster.name} is made of a cluster that is not there: {name!r}")
     for configuration in routes:
         for name in _clusters_of(configuration):
             if name not in known:
@@ -37,8 +42,9 @@ def check_links(
 
 def check_members(clusters: Sequence[Cluster], members: Mapping[str, Sequence[Endpoint]]) -> None:
     """Raises INTERNAL, naming the cluster, when its members are unknown or cannot be served together."""
-    _same("clusters and their members", {each.name for each in clusters}, members)
-    for cluster in clusters:
+    own = [each for each in clusters if each.type == ClusterDiscoveryType.EDS]
+    _same("clusters and their members", {each.name for each in own}, members)
+    for cluster in own:
         _check_members(cluster, members[cluster.name])
 
 
@@ -65,6 +71,12 @@ def _routes_of(listener: Listener) -> list[str]:
             raise _wrong(f"listener {listener.name} leads nowhere")
         names.append(manager.rds.route_config_name)
     return names
+
+
+def _parts_of(cluster: Cluster) -> list[str]:
+    if cluster.cluster_type is None or cluster.cluster_type.typed_config is None:
+        return []
+    return Aggregate.parse(cluster.cluster_type.typed_config.value).clusters
 
 
 def _clusters_of(configuration: RouteConfiguration) -> list[str]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import envoy_data_plane.envoy.config.cluster.v3 as clusters
 import envoy_data_plane.envoy.config.core.v3 as core
 import envoy_data_plane.envoy.config.endpoint.v3 as endpoints
+from envoy_data_plane.envoy.extensions.clusters.aggregate.v3 import ClusterConfig as Aggregate
 from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
     HttpProtocolOptions,
     HttpProtocolOptionsExplicitHttpConfig,
@@ -13,9 +14,11 @@ from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
 from envoy_data_plane.envoy.type.v3 import Percent
 from envoy_data_plane.google.protobuf import Any, Struct
 
-from ringmill.balancer.xds.settings import CLIENTS, ROUTERS, WORKERS, Endpoint
+from ringmill.balancer.xds.settings import CLIENTS, OWNERS, ROUTERS, WORKERS, Endpoint
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+_AGGREGATE = "envoy.clusters.aggregate"
 
 _UNBOUNDED = 1_000_000
 """Streams are long: the balancer bounds them, by tenant and by bytes, which a breaker cannot."""
@@ -50,6 +53,17 @@ def worker_cluster(partitions: int) -> clusters.Cluster:
     cluster.lb_policy = clusters.ClusterLbPolicy.MAGLEV
     cluster.maglev_lb_config = clusters.ClusterMaglevLbConfig(table_size=partitions)
     return cluster
+
+
+def owner_cluster() -> clusters.Cluster:
+    """The workers; and the balancers, which serve any key, while no worker is there or known to be healthy."""
+    either = Aggregate(clusters=[WORKERS, ROUTERS])
+    return clusters.Cluster(
+        name=OWNERS,
+        cluster_type=clusters.ClusterCustomClusterType(name=_AGGREGATE, typed_config=Any.pack(either)),
+        lb_policy=clusters.ClusterLbPolicy.CLUSTER_PROVIDED,
+        connect_timeout=timedelta(milliseconds=250),
+    )
 
 
 def client_cluster() -> clusters.Cluster:
@@ -122,7 +136,7 @@ def _cluster(name: str, health_ms: int) -> clusters.Cluster:
         interval=interval,
         no_traffic_interval=interval,
         unhealthy_interval=interval,
-        timeout=timedelta(milliseconds=4 * health_ms),
+        timeout=timedelta(seconds=1),  # of the busy; who is dead refuses at once, and who hangs leaves the view
         unhealthy_threshold=2,
         healthy_threshold=1,
         grpc_health_check=core.HealthCheckGrpcHealthCheck(),

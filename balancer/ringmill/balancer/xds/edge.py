@@ -23,7 +23,7 @@ from envoy_data_plane.google.protobuf import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from ringmill.balancer.xds.clusters import own_source, socket_address
-from ringmill.balancer.xds.settings import CLIENTS, EDGE, ROUTERS, ROUTING_KEY_HEADER, SERVICE, WORKERS
+from ringmill.balancer.xds.settings import CLIENTS, EDGE, OWNERS, ROUTERS, ROUTING_KEY_HEADER, SERVICE
 from ringmill.v1 import processing_pb2
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
@@ -94,7 +94,7 @@ def _by_extracted() -> routes.Route:
 
 
 def _to_worker(header: routes.HeaderMatcher, policy: routes.RouteActionHashPolicyHeader) -> routes.Route:
-    action = routes.RouteAction(cluster=WORKERS, hash_policy=[routes.RouteActionHashPolicy(header=policy)])
+    action = routes.RouteAction(cluster=OWNERS, hash_policy=[routes.RouteActionHashPolicy(header=policy)])
     return _route(routes.RouteMatch(prefix=_KEYED_PATH, headers=[header]), action)
 
 

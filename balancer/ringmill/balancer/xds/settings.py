@@ -14,6 +14,9 @@ ROUTERS = "ringmill-routers"
 WORKERS = "ringmill-workers"
 """Cluster of the workers, for streams about one key."""
 
+OWNERS = "ringmill-owners"
+"""Cluster of the workers, and of the balancers should no worker be healthy."""
+
 CLIENTS = "ringmill-clients"
 """Cluster of the balancers once more, with a policy that gRPC's own xDS client knows."""
 

@@ -3,7 +3,7 @@
 from ringmill.balancer.placement import eligible
 from ringmill.balancer.xds import clusters, edge
 from ringmill.balancer.xds.check import check_links, check_members
-from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, Resource, Snapshot
+from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, Snapshot
 from ringmill.balancer.xds.settings import CLIENTS, ROUTERS, SERVICE, WORKERS, Endpoint, XdsSettings, endpoint_of
 from ringmill.balancer.xds.wire import resource
 from ringmill.core.errors import RingmillError
@@ -55,7 +55,7 @@ class SnapshotBuilder:
                 CLUSTER: self._fixed.clusters,
                 ASSIGNMENT: assignments,
                 LISTENER: self._fixed.listeners,
-                ROUTES: self._fixed.routes[bool(workers)],
+                ROUTES: self._fixed.routes,
             }
         )
 
@@ -67,8 +67,10 @@ class _Fixed:
     def __init__(self, where: Endpoint, direct: bool, partitions: int) -> None:
         self.kinds = [clusters.router_cluster(), clusters.client_cluster()]
         if direct:
-            self.kinds.append(clusters.worker_cluster(partitions))
+            self.kinds += [clusters.worker_cluster(partitions), clusters.owner_cluster()]
         listeners = [edge.edge_listener(where.host, where.port, direct), edge.client_listener()]
+        routes = [edge.edge_routes(direct), edge.client_routes()]
+        check_links(self.kinds, listeners, routes)
         # What gRPC clients ask for by name is nothing for Envoy, which asks for everything.
         self.clusters = {
             each.name: resource(CLUSTER, each.name, bytes(each), listed=each.name != CLIENTS) for each in self.kinds
@@ -76,9 +78,4 @@ class _Fixed:
         self.listeners = {
             each.name: resource(LISTENER, each.name, bytes(each), listed=each.name != SERVICE) for each in listeners
         }
-        self.routes: dict[bool, dict[str, Resource]] = {}
-        """Without workers that streams go straight to, and with them."""
-        for to_workers in {False, direct}:
-            routes = [edge.edge_routes(to_workers), edge.client_routes()]
-            check_links(self.kinds, listeners, routes)
-            self.routes[to_workers] = {each.name: resource(ROUTES, each.name, bytes(each)) for each in routes}
+        self.routes = {each.name: resource(ROUTES, each.name, bytes(each)) for each in routes}
