@@ -29,6 +29,7 @@ class Desk:
         self.manager = Manager(rules, stored)
         self.orders: list[Order] = []
         self.state = b""
+        self.now_ms = 0
         self.do(self.manager.start(0))
 
     def do(self, orders: Sequence[Order]) -> list[Order]:
@@ -39,7 +40,7 @@ class Desk:
             order = waiting.pop(0)
             if isinstance(order, Store):
                 self.state = order.state
-                waiting += self.manager.stored(order.revision, "", 0)
+                waiting += self.manager.stored(order.revision, "", self.now_ms)
             else:
                 done.append(order)
         self.orders = done
@@ -58,6 +59,7 @@ class Desk:
         for now_ms in range(until_ms - until_ms % 20 - 980, until_ms + 1, 20):
             for link in heard:
                 self.manager.heard(link, now_ms)
+            self.now_ms = now_ms
             done += self.do(self.manager.tick(now_ms))
         return done
 
@@ -437,6 +439,7 @@ def caught(desk: Desk, partition: int, **others: Any) -> CaughtUp:
 
 
 def say(desk: Desk, link: int, now_ms: int = 1000, **reports: Any) -> None:
+    desk.now_ms = now_ms
     desk.do(desk.manager.report(link, Report(**reports), now_ms))
     desk.tick(now_ms + 980 - now_ms % 20, 0, 2, 5)
 
@@ -554,29 +557,77 @@ def test_an_heir_takes_over_what_was_sealed_for_it() -> None:
         assert after.heirs[partition] == NOBODY
 
 
-def test_a_seal_for_another_heir_or_view_is_void() -> None:
-    desk = formed(2, replicas=2)
+def handing_over() -> tuple[Desk, int]:
+    """A third worker has come to two; the first group that changes hands is of one partition: this one."""
+    desk = formed(2, replicas=2, handover_group=1)
     desk.register(7, registration("worker-2", 3))
     desk.tick(980, 0, 1, 7)
-    partition = int(np.flatnonzero((desk.view.heirs == 1) & (desk.view.table == 0))[0])
-    good = {"partition": partition, "epoch": 1, "heir": "worker-1", "version": desk.view.version}
+    (partition,) = np.flatnonzero(desk.view.heirs != NOBODY).tolist()
+    return desk, partition
+
+
+def test_a_seal_for_another_heir_or_view_is_void() -> None:
+    desk, partition = handing_over()
+    primary, heir = int(desk.view.table[partition]), int(desk.view.heirs[partition])
+    good = {"partition": partition, "epoch": 1, "heir": f"worker-{heir}", "version": desk.view.version}
     for wrong in ({"heir": "worker-2"}, {"epoch": 2}, {"version": 1}, {"version": 9999}):
-        desk.do(desk.manager.report(0, Report(sealed=[Sealed(**good | wrong)]), 980))
-        assert desk.view.table[partition] == 0, wrong
-    desk.do(desk.manager.report(1, Report(sealed=[Sealed(**good)]), 980))
-    assert desk.view.table[partition] == 0, "said by another than the primary"
-    desk.do(desk.manager.report(0, Report(sealed=[Sealed(**good)]), 980))
-    assert desk.view.table[partition] == 1
+        desk.do(desk.manager.report(primary, Report(sealed=[Sealed(**good | wrong)]), 980))
+        assert desk.view.table[partition] == primary, wrong
+    desk.do(desk.manager.report(heir, Report(sealed=[Sealed(**good)]), 980))
+    assert desk.view.table[partition] == primary, "said by another than the primary"
+    desk.do(desk.manager.report(primary, Report(sealed=[Sealed(**good)]), 980))
+    assert desk.view.table[partition] == heir
 
 
 def test_an_heir_of_which_nothing_is_heard_is_withdrawn() -> None:
-    desk = formed(2, replicas=2)
-    desk.register(7, registration("worker-2", 3))
-    desk.tick(980, 0, 1, 7)
-    waiting = desk.view.heirs != NOBODY
-    assert waiting.any()
+    desk, partition = handing_over()
     desk.tick(1980, 0, 1, 7)
-    assert not (desk.view.heirs != NOBODY)[waiting].any(), "it takes no events as long as it waits"
+    assert desk.view.heirs[partition] == NOBODY, "it takes no events as long as it waits"
+
+
+def test_nothing_is_stored_while_an_heir_is_waited_for_but_what_ends_the_wait() -> None:
+    desk, partition = handing_over()
+    version, primary = desk.view.version, int(desk.view.table[partition])
+    learning = int(np.flatnonzero((desk.view.learners == 2) & (desk.view.table == primary))[0])
+    said = Report(caught_up=[caught(desk, learning, learner="worker-2", incarnation=3)])
+    assert desk.manager.report(primary, said, 900) == []
+    assert desk.manager.tick(1000) == []
+    heir = f"worker-{int(desk.view.heirs[partition])}"
+    sealed = Sealed(partition=partition, epoch=1, heir=heir, version=version)
+    desk.do(desk.manager.report(primary, Report(sealed=[sealed]), 1000))
+    assert desk.view.version > version
+    assert ("worker-2", 3) in copies_of(desk.view, learning), "counted with it"
+
+
+def test_learners_that_catch_up_one_after_the_other_are_counted_together() -> None:
+    desk, _ = learning()
+    version = desk.view.version
+    waiting = np.flatnonzero((desk.view.learners == 1) & (desk.view.table == 0)).tolist()
+    for place, partition in enumerate(waiting[:4]):
+        assert desk.manager.report(0, Report(caught_up=[caught(desk, partition)]), 1000 + 10 * place) == []
+    desk.do(desk.manager.tick(1040))
+    assert desk.view.version == version + 1
+    assert all(("worker-1", 7) in copies_of(desk.view, partition) for partition in waiting[:4])
+
+
+def test_the_last_learners_are_counted_at_once() -> None:
+    desk, _ = learning()
+    everybody = np.flatnonzero(desk.view.learners != NOBODY).tolist()
+    for link, primary in ((0, 0), (2, 2)):
+        theirs = [each for each in everybody if desk.view.table[each] == primary]
+        orders = desk.manager.report(link, Report(caught_up=[caught(desk, each) for each in theirs]), 1000)
+    assert isinstance(orders[-1], Store)
+
+
+def test_partitions_change_hands_together() -> None:
+    """Each group makes everybody wait: so it is full, or all that there are."""
+    world = World(small(partitions=1021, handover_group=150)).form(3)
+    world.join("worker-3")
+    world.settle()
+    begun = [int(((after.heirs != NOBODY) & (before.heirs == NOBODY)).sum()) for before, after in pairwise(world.views)]
+    groups = [count for count in begun if count]
+    assert all(count == 150 for count in groups[:-1]), groups
+    assert len(groups) == -(-sum(groups) // 150)
 
 
 def test_few_partitions_change_hands_at_a_time() -> None:
@@ -685,9 +736,9 @@ def test_an_error_of_what_has_landed_all_the_same() -> None:
 def test_claims_outlive_a_store_that_fails() -> None:
     desk, partition = learning()
     orders = desk.manager.report(0, Report(caught_up=[caught(desk, partition)]), 1000)
-    (store,) = [*orders, *desk.manager.tick(1020)]
+    (store,) = [*orders, *desk.manager.tick(1040)]
     assert isinstance(store, Store)
-    desk.manager.stored(store.revision - 1, "disk full", 1020)
+    desk.manager.stored(store.revision - 1, "disk full", 1040)
     desk.tick(2980, 0, 2, 5)
     assert ("worker-1", 7) in copies_of(desk.view, partition)
 
@@ -826,8 +877,9 @@ def test_figures_of_workers() -> None:
     assert figures.short > 600
     assert figures.refused == 0
     desk.tick(980, 0, 1)
-    assert desk.manager.workers()[0].learning + desk.manager.workers()[1].learning == 128
-    assert desk.manager.figures().moving >= 128
+    learning = desk.manager.workers()[0].learning + desk.manager.workers()[1].learning
+    assert learning == figures.short, "all at once"
+    assert desk.manager.figures().moving >= learning
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from ringmill.balancer.draft import Draft, Mask
 from ringmill.balancer.progress import Progress
 from ringmill.core.maglev import NOBODY
+from ringmill.core.view import View
 from ringmill.internal.v1.link_pb2 import Report
 
 
@@ -36,6 +37,8 @@ class Claims:
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
         self._caught_up: dict[int, _Claim] = {}
+        self._since_ms = 0
+        """When the first of them was heard."""
         self._sealed: dict[int, _Claim] = {}
         self._diverged: dict[int, _Claim] = {}
         self._silent: dict[tuple[_Process, str], None] = {}
@@ -45,14 +48,16 @@ class Claims:
         """Whether somebody waits for a view: partitions that pause, or whose answers are held up."""
         return bool(self._sealed or self._diverged or self._silent)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there are any."""
-        return self.urgent or bool(self._caught_up)
+    def may_count(self, view: View, long_ago_ms: int) -> bool:
+        """Whether there are learners to be counted: all that the view has, or one that has waited for long enough."""
+        caught_up = len(self._caught_up)
+        return caught_up > 0 and (self._since_ms <= long_ago_ms or caught_up >= int((view.learners != NOBODY).sum()))
 
-    def hear(self, name: str, incarnation: int, report: Report) -> None:
+    def hear(self, name: str, incarnation: int, report: Report, now_ms: int) -> None:
         """Keeps what a worker reports."""
         primary = _Process(name, incarnation)
+        if not self._caught_up:
+            self._since_ms = now_ms
         for caught in report.caught_up:
             other = _Process(caught.learner, caught.incarnation)
             self._keep(self._caught_up, caught.partition, _Claim(primary, other, caught.epoch, caught.version))
@@ -72,6 +77,7 @@ class Claims:
     def restore(self, older: "Claims") -> None:
         """The view that was drafted from older ones came to nothing: they count as far as there is nothing newer."""
         self._caught_up = older._caught_up | self._caught_up
+        self._since_ms = older._since_ms
         self._sealed = older._sealed | self._sealed
         self._diverged = older._diverged | self._diverged
         self._silent = older._silent | self._silent

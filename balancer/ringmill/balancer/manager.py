@@ -19,6 +19,7 @@ from ringmill.balancer.moves import Move, Moves
 from ringmill.balancer.orders import Admit, Fatal, LetGo, Order, Publish, Refuse, Store
 from ringmill.balancer.placement import Placement, eligible
 from ringmill.balancer.progress import Progress
+from ringmill.balancer.rehearsal import Effort
 from ringmill.balancer.report import Explanation, Figures, WorkerState, explain, figures, worker_states
 from ringmill.balancer.rules import Rules
 from ringmill.balancer.seats import Seat, Seats
@@ -175,7 +176,7 @@ class Manager:
         seat = self._seats.at(link)
         if seat is None:
             return []
-        self._claims.hear(seat.name, seat.member.incarnation, report)
+        self._claims.hear(seat.name, seat.member.incarnation, report, now_ms)
         return self._go_on(now_ms)
 
     def drain(self, link: int, now_ms: int) -> Sequence[Order]:
@@ -223,7 +224,7 @@ class Manager:
 
     def move(self, number: int) -> Move:
         """How far a request has come. Raises NOT_FOUND for a number that was never given."""
-        return self._asked(self._moves.progress(number, self.view))
+        return self._asked(self._moves.progress(number))
 
     def _asked(self, move: Move) -> Move:
         """Adds the longest pause. One that was only asked about is expected to cost what the last one did."""
@@ -245,7 +246,9 @@ class Manager:
         orders: list[Order] = []
         if write.view is not None:
             self._progress.follow(self._view, write.view, now_ms)
+            self._moves.count(Effort(self._progress.handed, self._progress.copied))
             self._view, self._restless = write.view, True
+            self._wake_ms = self._progress.wake_ms(now_ms)
             self._seats.forget_the_gone({member.name for member in write.view.members})
         self._is_begun = True
         orders += self._announce()
@@ -286,10 +289,15 @@ class Manager:
         return [*orders, Store(self._state(view).SerializeToString(), self._revision + 1)]
 
     def _is_time(self, now_ms: int) -> bool:
-        """Whether a plan may find something to do."""
+        """Whether a plan may find something to do. While partitions pause for their heirs the store is kept free: what
+        ends the pause must not wait for it."""
         if not self._view.version or now_ms < self._paced_ms:
             return False
-        return self._restless or self._claims.waiting or now_ms >= self._wake_ms
+        if now_ms >= self._wake_ms:
+            return True
+        if (self._view.heirs != NOBODY).any():
+            return False
+        return self._restless or self._claims.may_count(self._view, now_ms - self._rules.count_ms)
 
     def _draft(self, now_ms: int) -> tuple[Draft | None, Mask]:
         """The next view; and where something has failed."""

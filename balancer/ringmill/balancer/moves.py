@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ringmill.balancer.orders import Want
-from ringmill.balancer.rehearsal import Effort, rehearse
+from ringmill.balancer.rehearsal import NOTHING, Effort, rehearse
 from ringmill.balancer.rules import Rules
 from ringmill.balancer.seats import Seats
 from ringmill.core.errors import Code, RingmillError
@@ -42,21 +42,23 @@ class Move:
 class _Request:
     number: int
     effort: Effort
-    left: Effort
+    """What it is thought to take, or has taken."""
     text: str = ""
     done: bool = False
     error: RingmillError | None = None
-    seen: int = 0
-    """Version of the view that `left` was worked out from."""
+    moved: Effort = NOTHING
 
-    def measure(self, left: Effort, version: int) -> None:
-        """Remembers what is left to be moved. It may turn out to be more than was thought."""
-        done = Effort(self.effort.primaries - self.left.primaries, self.effort.copies - self.left.copies)
+    def count(self, moved: Effort) -> None:
+        """Remembers what has been moved. It may turn out to be more than was thought."""
+        before = self.moved
+        self.moved = Effort(before.primaries + moved.primaries, before.copies + moved.copies)
         self.effort = Effort(
-            max(self.effort.primaries, left.primaries + done.primaries),
-            max(self.effort.copies, left.copies + done.copies),
+            max(self.effort.primaries, self.moved.primaries), max(self.effort.copies, self.moved.copies)
         )
-        self.left, self.seen = left, version
+
+    def finish(self) -> None:
+        """All that was to be moved has been."""
+        self.done, self.effort = True, self.moved
 
 
 GONE_MAX = 64
@@ -94,7 +96,7 @@ class Moves:
         come = _fresh_names({*names, *(member.name for member in view.members)}, workers - len(stay))
         target = [member for member in view.members if member.name in stay]
         here = {member.name for member in view.members}
-        target += [_expected(name) for name in (*stay, *come) if name not in here]
+        target += [_expected(name, view.members) for name in (*stay, *come) if name not in here]
         self._refuse_loss(view, leave)
         told = [f"{name} leaves" for name in leave] + [f"{name} joins" for name in come]
         text = ", ".join(told) or f"there are {workers} workers already"
@@ -138,7 +140,12 @@ class Moves:
         intention.restarting.extend(names)
         return self._begin(view, intention, effort, text, validate_only)
 
-    def progress(self, number: int, view: View) -> Move:
+    def count(self, moved: Effort) -> None:
+        """Hears what a view has moved, so that whoever asks can be told."""
+        if self._request is not None and not self._request.done:
+            self._request.count(moved)
+
+    def progress(self, number: int) -> Move:
         """How far a request has come. Raises NOT_FOUND for a number that was never given."""
         request = self._request
         if not 1 <= number <= self._last:
@@ -146,9 +153,6 @@ class Moves:
         if request is None or request.number != number:
             taken = RingmillError(Code.ABORTED, "another request has taken over")
             return Move(number, 0, 0, 0, 0, taken.message, done=True, error=taken)
-        if not request.done and not self.intention.restarting and request.seen != view.version:
-            stay = [member for member in view.members if member.name in self.intention.wanted]
-            request.measure(rehearse(view, stay, self._rules), view.version)
         return _told(request)
 
     def _staying(self, view: View, seats: Seats) -> list[str]:
@@ -178,7 +182,7 @@ class Moves:
         self._last += 1
         self.intention = intention
         self.changed = True
-        self._request = _Request(self._last, effort, effort, text)
+        self._request = _Request(self._last, effort, text)
         return _told(self._request)
 
     def _refuse_too_few(self, workers: int) -> None:
@@ -289,8 +293,7 @@ class Moves:
         if missing:
             self._say(f"waiting for {', '.join(missing)} to start")
             return
-        request.done = True
-        request.left = Effort(0, 0)
+        request.finish()
 
     def _say(self, text: str) -> None:
         if self._request is not None:
@@ -298,12 +301,12 @@ class Moves:
 
 
 def _told(request: _Request) -> Move:
-    effort, left = request.effort, request.left
+    moved, effort = request.moved, request.effort
     return Move(
         request.number,
-        effort.primaries - left.primaries,
+        moved.primaries,
         effort.primaries,
-        effort.copies - left.copies,
+        moved.copies,
         effort.copies,
         request.text,
         request.done,
@@ -327,5 +330,13 @@ def _fresh_names(taken: set[str], count: int) -> list[str]:
     return names
 
 
-def _expected(name: str) -> Member:
-    return Member(name, 1, peer_address="expected")
+def _expected(name: str, members: Sequence[Member]) -> Member:
+    """Somebody who has not come yet: on the host and in the zone of the others, if those are all in one."""
+    hosts, zones = {member.host for member in members}, {member.zone for member in members}
+    return Member(
+        name,
+        1,
+        peer_address="expected",
+        host=hosts.pop() if len(hosts) == 1 else "",
+        zone=zones.pop() if len(zones) == 1 else "",
+    )

@@ -44,6 +44,10 @@ class Progress:
         """When the view that named the heir was published."""
         self.pause_ms = 0
         """The longest that a partition took no events while it changed hands."""
+        self.handed = 0
+        """Partitions that the last view has handed over."""
+        self.copied = 0
+        """Learners that it has made copies."""
         self.attempts = np.zeros(partitions, np.int64)
         """How often in a row something was tried in vain."""
         self.retry_ms: Times = np.zeros(partitions, np.int64)
@@ -56,6 +60,7 @@ class Progress:
         self._follow_learners(places[before.learners], after, led, now_ms)
         new_heirs = (after.heirs != NOBODY) & ((places[before.heirs] != after.heirs) | led)
         taken_over = (before.heirs != NOBODY) & (places[before.heirs] == after.table)
+        self.handed = int(taken_over.sum())
         self.pause_ms = max(self.pause_ms, int((now_ms - self._sealed_ms[taken_over]).max(initial=0)))
         self.heir_since[new_heirs] = after.version
         self._sealed_ms[new_heirs] = now_ms
@@ -73,6 +78,7 @@ class Progress:
         ended = (before != NOBODY) & (before != after.learners)
         counted = ended & (after.replicas == before[:, None]).any(axis=1)
         self.attempts[counted] = 0
+        self.copied = int(counted.sum())
         for primary in np.unique(after.table[counted]):
             # One that gets something done is not stuck: the others of it get their full time again.
             waiting = (after.table == primary) & (after.learners != NOBODY)

@@ -83,8 +83,9 @@ def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, paused: Mas
     picture = _look(draft, goal)
     if _drop_surplus(picture):
         picture = _look(draft, goal)
-    _hand_over(picture, rules, ~paused)
+    ready = _to_hand_over(picture, ~paused)
     _copy(picture, progress, rules, ~paused)
+    _hand_over(picture, ready, progress, rules)
 
 
 def is_whole(draft: Draft, goal: Goal) -> bool:
@@ -131,14 +132,25 @@ def _drop_surplus(picture: _Picture) -> bool:
     return True
 
 
-def _hand_over(picture: _Picture, rules: Rules, allowed: Mask) -> None:
-    """Makes the goal's primary the heir where it is a copy: one group, and the next once nobody waits any more."""
+def _to_hand_over(picture: _Picture, allowed: Mask) -> _Counts:
+    """Partitions whose heir could take over. Nothing else is begun with them."""
+    rows = np.flatnonzero(allowed & picture.ready & picture.misled & picture.heir_is_copy)
+    picture.ready[rows] = False
+    return rows
+
+
+def _hand_over(picture: _Picture, ready: _Counts, progress: Progress, rules: Rules) -> None:
+    """Makes the goal's primary the heir: of one group, and of the next once nobody waits any more.
+
+    A group is full, or nobody is about to join it: each makes everybody wait for a moment.
+    """
     draft = picture.draft
     if (draft.heirs != NOBODY).any():
         return
-    rows = np.flatnonzero(allowed & picture.ready & picture.misled & picture.heir_is_copy)[: rules.handover_group]
-    draft.heirs[rows] = picture.goal[rows, 0]
-    picture.ready[rows] = False
+    coming = picture.misled & (draft.learners == picture.goal[:, 0]) & (progress.attempts == 0)
+    if len(ready) >= rules.handover_group or not coming.any():
+        rows = ready[: rules.handover_group]
+        draft.heirs[rows] = picture.goal[rows, 0]
 
 
 def _copy(picture: _Picture, progress: Progress, rules: Rules, allowed: Mask) -> None:

@@ -26,6 +26,9 @@ class Effort:
     """Copies that are made."""
 
 
+NOTHING = Effort(0, 0)
+
+
 def rehearse(view: View, target: Sequence[Member], rules: Rules, placement: Placement | None = None) -> Effort:
     """What it takes until these workers hold everything. Those that are not among them are emptied."""
     rules = replace(rules, learners_a_primary=view.partitions, learners_max=view.partitions)
@@ -39,7 +42,7 @@ def rehearse(view: View, target: Sequence[Member], rules: Rules, placement: Plac
             draft.seat(member)
     goal = (placement or Placement(view.partitions, rules.replicas)).goal(eligible(draft.members))
     if goal is None:
-        return Effort(0, 0)
+        return NOTHING
     draft.learners[:] = NOBODY
     draft.heirs[:] = NOBODY
     progress = Progress(rules, view, 0)

@@ -51,12 +51,16 @@ class Rules:
     again after a pause. Doubles with every failure."""
     handover_ms: int = 1000
     """The same for a partition that waits for its heir, and takes no events meanwhile."""
-    learners_a_primary: int = 64
-    """Partitions that one primary is asked to copy at a time."""
-    learners_max: int = 512
+    count_ms: int = 40
+    """Learners that have caught up are counted together: none waits longer than this for the others."""
+    learners_a_primary: int = 1024
+    """Partitions that one primary is asked to copy at a time. It copies a few of them at a time, and nobody waits for
+    those that are not begun."""
+    learners_max: int = 8192
     """The same for all primaries together."""
-    handover_group: int = 64
-    """Partitions that change hands at a time: each pauses for about one round trip."""
+    handover_group: int = 256
+    """Partitions that change hands at a time. All of them pause for about one round trip; and as most batches have an
+    event of one of them, everybody waits once for each group."""
 
     @property
     def restarts_empty(self) -> bool:
