@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ringmill.cli.seat import Seat
 from ringmill.core.errors import Code, RingmillError
 
 BALANCER = "balancer"
+ENVOY = "envoy"
 BALANCER_FAILURES_MAX = 5
 """Starts in a row that a balancer may fail before the cluster is given up."""
 
@@ -44,6 +46,8 @@ class ClusterConfig:
     host: str = "127.0.0.1"
     port: int = 7400
     """Public port; 0: any free one."""
+    envoy: bool = False
+    """Whether clients come in through Envoy."""
     transport: str = "auto"
     """auto, cq or aio."""
     pin: bool = True
@@ -91,6 +95,8 @@ class Cluster:
         self.config = config.validate()
         self.address = ""
         """Where clients connect, host:port."""
+        self.operators = ""
+        """Where operators connect: the balancer's own port."""
         self.pipelines: list[dict[str, Any]] = []
         """What was compiled, as `ringmill check --json` reports it."""
         self.status: dict[str, Any] = {}
@@ -99,12 +105,13 @@ class Cluster:
         """Set it, from a signal handler too, to make `start` and loops around `step` return."""
         self._ears = Ears()
         self._balancer = Seat(BALANCER, self._spawn_balancer)
+        self._envoy = [Seat(ENVOY, self._spawn_envoy)] if config.envoy else []
         self._compiler: Child | None = None
         names = [f"worker-{index}" for index in range(config.workers)]
         cores = pinned_cores(config.workers, sorted(os.sched_getaffinity(0)) if config.pin else [])
         self._cores = dict(zip(names, cores, strict=True))
         self._seats = {name: self._seat(name) for name in names}
-        self._link = ""
+        self._link = self._xds = self._edge = ""
         self._state_dir = config.state_dir
 
     def __enter__(self) -> Self:
@@ -132,6 +139,8 @@ class Cluster:
         RingmillError with a child's own last error when it ends before it was ready.
         """
         deadline_s = time.monotonic() + self.config.start_s
+        if self.config.envoy:
+            self._edge = f"{self.config.host}:{_free_port(self.config.host, self.config.port)}"
         if self._state_dir is None:
             self._state_dir = Path(tempfile.mkdtemp(prefix="ringmill-"))
         balancer = self._balancer.start(time.monotonic())
@@ -140,8 +149,11 @@ class Cluster:
         if balancer.ready is None:
             return heard
         self.pipelines = [line.report for line in heard if line.report.get("event") == "pipeline"]
-        self.address, self._link = balancer.ready["address"], balancer.ready["link"]
-        return heard + self._until([seat.start(time.monotonic()) for seat in self._seats.values()], deadline_s)
+        self.operators, self._link = balancer.ready["address"], balancer.ready["link"]
+        self._xds = balancer.ready.get("xds", "")
+        self.address = self._edge or self.operators
+        seats = [*self._seats.values(), *self._envoy]
+        return heard + self._until([seat.start(time.monotonic()) for seat in seats], deadline_s)
 
     def step(self, timeout_s: float) -> list[Line]:
         """Hears the children for at most this long, starts the dead again, and those that the balancer asks for.
@@ -149,7 +161,7 @@ class Cluster:
         Raises RingmillError UNAVAILABLE when the balancer dies again and again: without it nothing can be served.
         """
         heard = self._listen(timeout_s)
-        for seat in (self._balancer, *self._seats.values()):
+        for seat in (self._balancer, *self._seats.values(), *self._envoy):
             heard += self._look_after(seat)
         self._seats = {name: seat for name, seat in self._seats.items() if not seat.is_over}
         if self._balancer.failures > BALANCER_FAILURES_MAX:
@@ -161,9 +173,11 @@ class Cluster:
         deadline_s = time.monotonic() + self.config.stop_s
         front = [child for child in (self._compiler, self._balancer.child) if child is not None]
         self._end(front, deadline_s)
+        edge = [seat.child for seat in self._envoy if seat.child is not None]
+        self._end(edge, deadline_s)
         self._end(self.workers, min(time.monotonic() + LEAVE_S, deadline_s))
         self._end(self.workers, deadline_s)  # asked twice, since nobody is left to take what they hold
-        for child in (*front, *self.workers):
+        for child in (*front, *edge, *self.workers):
             child.kill()
         self._ears.close()
         if self.config.state_dir is None and self._state_dir is not None:
@@ -182,12 +196,17 @@ class Cluster:
     def _spawn_balancer(self) -> Child:
         """Starts a balancer: after the first one on the same two ports, so that clients and workers find it."""
         config = self.config
-        arguments = [BALANCER, "--listen", self.address or f"{config.host}:{config.port}"]
+        public = "127.0.0.1:0" if config.envoy else f"{config.host}:{config.port}"
+        arguments = [BALANCER, "--listen", self.operators or public]
         arguments += ["--link", self._link] if self._link else []
+        arguments += ["--xds-listen", self._xds or "127.0.0.1:0", "--edge", self._edge] if config.envoy else []
         arguments += ["--transport", config.transport, "--workers", str(config.workers)]
         arguments += ["--replicas", str(config.copies), "--min-in-sync", str(config.min_in_sync)]
         arguments += ["--on-total-loss", config.on_total_loss, "--state-dir", str(self._state_dir)]
         return self._spawn(BALANCER, [*arguments, "--status-interval", str(config.status_interval_s)])
+
+    def _spawn_envoy(self) -> Child:
+        return self._spawn(ENVOY, [ENVOY, "run", "--xds", self._xds, "--drain-time", "0"])
 
     def _spawn_worker(self, name: str) -> Child:
         arguments = ["worker", str(self.config.app), "--join", self._link, "--name", name]
@@ -255,3 +274,19 @@ class Cluster:
 
 def _is_ready(child: Child) -> bool:
     return child.ready is not None or child.exit_status() == 0
+
+
+def _free_port(host: str, port: int) -> int:
+    """This port, or any if it is 0, that nobody listens on. Raises UNAVAILABLE if somebody does.
+
+    Envoy must come back to the same one, so it cannot choose for itself; and it would share one with another Envoy.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            free.bind((host.strip("[]"), port))
+            free.listen()
+        except OSError as error:
+            raise RingmillError(Code.UNAVAILABLE, f"cannot listen on {host}:{port}: {error.strerror}") from None
+        found: int = free.getsockname()[1]
+        return found

@@ -10,6 +10,7 @@ from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryResponse, DiscoveryResponse
 
+from ringmill.balancer.adapters.admin import ADMIN
 from ringmill.balancer.xds import clusters, edge
 from ringmill.balancer.xds.check import check_links, check_members
 from ringmill.balancer.xds.requests import Answer
@@ -85,7 +86,7 @@ def test_a_view_becomes_clusters_members_listeners_and_routes() -> None:
     }
     assert endpoints(built, WORKERS) == [("a", "10.0.0.1", 7400, 3), ("b", "10.0.0.2", 7400, 1)]
     assert [each[1:3] for each in endpoints(built, ROUTERS)] == [("127.0.0.1", 7401), ("127.0.0.1", 7403)]
-    assert leads_to(built, EDGE) == [OWNERS, OWNERS, ROUTERS]
+    assert leads_to(built, EDGE) == [OWNERS, OWNERS, ROUTERS, ROUTERS, ROUTERS]
     assert leads_to(built, SERVICE) == [CLIENTS]
     maglev = Cluster.parse(content(built, CLUSTER, WORKERS))
     assert maglev.lb_policy == ClusterLbPolicy.MAGLEV
@@ -96,7 +97,7 @@ def test_a_view_becomes_clusters_members_listeners_and_routes() -> None:
 def test_without_direct_everything_goes_to_the_balancers() -> None:
     built = builder(direct=False).build(view(member("a")))
     assert WORKERS not in built.kind(CLUSTER)
-    assert leads_to(built, EDGE) == [ROUTERS]
+    assert set(leads_to(built, EDGE)) == {ROUTERS}
 
 
 @pytest.mark.parametrize("address", ["", "worker-b:7400", "0.0.0.0:7400", "10.0.0.2:0"])
@@ -159,6 +160,16 @@ def test_responses_are_resources_one_after_another() -> None:
 def test_what_is_no_request_is_refused(read: Any, message: bytes) -> None:
     with pytest.raises(RingmillError, match="DiscoveryRequest"):
         read(message)
+
+
+def test_operators_are_not_served_at_the_edge() -> None:
+    found = RouteConfiguration.parse(content(builder().build(view(member("a"))), ROUTES, EDGE))
+    prefixes = [entry.match.prefix for entry in found.virtual_hosts[0].routes if entry.match is not None]
+    assert not any(f"/{ADMIN}/".startswith(prefix or "/") for prefix in prefixes)
+
+
+def test_the_edge_may_be_all_addresses_of_a_machine() -> None:
+    SnapshotBuilder(XdsSettings("0.0.0.0:7400", ("127.0.0.1:7401",)), PARTITIONS)
 
 
 # What does not hang together

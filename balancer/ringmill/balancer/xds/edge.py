@@ -39,6 +39,9 @@ _KEYED = tuple(f"{_PROCESSING}.{method}" for method in ("Process", "ProcessBatch
 _KEYED_PATH = f"/{_PROCESSING}/Process"
 """Begins the paths of both."""
 
+_PUBLIC = (f"/{_PROCESSING}/", "/grpc.health.v1.Health/", "/grpc.reflection.")
+"""What clients may call. Operators call the balancer itself."""
+
 _NO_LIMIT = timedelta(0)
 """Streams last for days, and may be silent for as long."""
 
@@ -69,12 +72,16 @@ def client_listener() -> listeners.Listener:
 def edge_routes(direct: bool) -> routes.RouteConfiguration:
     """Who gets which stream at the proxy."""
     keyed = [_by_header(), _by_extracted()] if direct else []
-    return _configuration(EDGE, [*keyed, _route(routes.RouteMatch(prefix="/"), routes.RouteAction(cluster=ROUTERS))])
+    return _configuration(EDGE, [*keyed, *(_to_router(prefix) for prefix in _PUBLIC)])
 
 
 def client_routes() -> routes.RouteConfiguration:
     """The same for gRPC clients: everything to the balancers."""
     return _configuration(SERVICE, [_route(routes.RouteMatch(prefix="/"), routes.RouteAction(cluster=CLIENTS))])
+
+
+def _to_router(prefix: str) -> routes.Route:
+    return _route(routes.RouteMatch(prefix=prefix), routes.RouteAction(cluster=ROUTERS))
 
 
 def _by_header() -> routes.Route:

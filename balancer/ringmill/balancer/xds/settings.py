@@ -51,14 +51,17 @@ class Endpoint:
     weight: int = 1
 
 
-def endpoint_of(name: str, address: str, weight: int = 1) -> Endpoint:
-    """The endpoint at ip:port. Raises INVALID_ARGUMENT, naming what to mend, where a proxy could not reach it."""
+def endpoint_of(name: str, address: str, weight: int = 1, reachable: bool = True) -> Endpoint:
+    """The endpoint at ip:port. Raises INVALID_ARGUMENT, naming what to mend, for anything else.
+
+    reachable: others are to connect to it; else it is where one listens, which may be all addresses of a machine.
+    """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
         unspecified = ip_address(host).is_unspecified
     except ValueError:
         raise RingmillError(Code.INVALID_ARGUMENT, f"{name}: {address!r} is no ip:port") from None
-    if unspecified or not port.isdigit() or not 0 < int(port) <= 65_535:
+    if not port.isdigit() or not 0 < int(port) <= 65_535 or (unspecified and reachable):
         raise RingmillError(Code.INVALID_ARGUMENT, f"{name}: nobody can be reached at {address!r}")
     return Endpoint(name, host, int(port), weight)

@@ -19,7 +19,7 @@ class SnapshotBuilder:
         """Raises INVALID_ARGUMENT when an address of the settings is none that can be reached."""
         self._direct = settings.direct
         self._routers = tuple(endpoint_of(address, address) for address in settings.routers)
-        self._fixed = _Fixed(endpoint_of("edge", settings.edge), settings.direct, partitions)
+        self._fixed = _Fixed(endpoint_of("edge", settings.edge, reachable=False), settings.direct, partitions)
         self._encoder = clusters.AssignmentEncoder()
         self._workers: _Members | None = None
         self._snapshot = Snapshot()

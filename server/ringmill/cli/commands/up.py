@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringmill.cli import console, process
+from ringmill.cli import console, extras, process
 from ringmill.cli.children import Line
 from ringmill.cli.cluster import Cluster, ClusterConfig, TotalLoss
 from ringmill.cli.commands.serve import TransportOption
@@ -42,6 +42,9 @@ def up(
     state_dir: Annotated[
         Path | None, typer.Option(help="Folder where the balancer keeps its view. Default: a temporary one.")
     ] = None,
+    envoy: Annotated[
+        bool, typer.Option("--envoy", help="Put Envoy in front: clients reach it, and it the balancer.")
+    ] = False,
     pin: Annotated[bool, typer.Option(help="Give each worker its own core where there are enough.")] = True,
     transport: TransportOption = "auto",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the processes log, too.")] = False,
@@ -54,8 +57,11 @@ def up(
     [dim]$ ringmill up examples/flights.py[/dim]
     [dim]$ ringmill up app.py --workers 4 --port 9000[/dim]
     [dim]$ ringmill up app.py --workers 3 --replicas 3 --min-in-sync 2[/dim]
+    [dim]$ ringmill up app.py --envoy --host 0.0.0.0[/dim]
     """
     process.die_with_parent()
+    if envoy:
+        extras.need("envoy_data_plane", "envoy")
     with app.open("rb"):
         pass  # an unreadable file is told here, before anything is started
     config = ClusterConfig(
@@ -67,6 +73,7 @@ def up(
         state_dir=state_dir,
         host=host,
         port=port,
+        envoy=envoy,
         transport=transport,
         pin=pin,
     )
@@ -114,6 +121,10 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
     screen.print(
         f"{workers}, {count} of each key  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s"
     )
+    if cluster.config.envoy:
+        screen.print(
+            f"Envoy is in front; ringmill workers, scale and the like reach the balancer at {cluster.operators}"
+        )
 
 
 def show_logs(lines: list[Line], verbose: bool = False) -> None:
