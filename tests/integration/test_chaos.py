@@ -69,10 +69,6 @@ def test_workers_that_are_killed_and_frozen_take_nothing_with_them(running: Call
     assert run.failures.total() == 0, "neither calls nor the probes' streams notice anything but a pause"
 
 
-@pytest.mark.xfail(
-    reason="survivors do not count until they are compared with the new primary; if that dies, too, they never are",
-    strict=False,
-)
 def test_two_at_once_take_nothing_with_them_where_there_are_three_copies(running: Callable[..., Run]) -> None:
     run = running(workers=4, replicas=3)
     make(run, "both", "both")

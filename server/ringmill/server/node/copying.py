@@ -146,6 +146,8 @@ class Copying:
             return [partition]
         self._roles.unproven[partition] = self._roles.spoiled[partition] = False
         self._mark(partition, source, True)
+        if not self._roles.unproven.any():
+            self._store.rest()
         return []
 
     def _mark(self, partition: int, source: int, whole: bool) -> None:

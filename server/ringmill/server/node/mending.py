@@ -69,9 +69,9 @@ class Mending:
         """Tells the copies of what this worker has begun to serve what it has of it."""
         self._version = view.version
         taken = set(led.tolist())
-        self._mends = {
-            key: mend for key, mend in self._mends.items() if mend.partition not in taken and self._is_owed(mend)
-        }
+        for key, mend in list(self._mends.items()):
+            if mend.partition in taken or not self._is_owed(mend):
+                self._remove(key)
         for channel in self._channels:
             partitions = led[(self._ledger.channels[led] & np.uint64(channel.bit)) != 0]
             if partitions.size:
@@ -116,7 +116,13 @@ class Mending:
         mend = self._sent.pop((channel.name, number), None)
         if mend is None or self._mends.get((channel.name, mend.partition)) is not mend:
             return None
-        return self._mends.pop((channel.name, mend.partition))
+        self._remove((channel.name, mend.partition))
+        return mend
+
+    def _remove(self, key: tuple[str, int]) -> None:
+        del self._mends[key]
+        if not self._mends:
+            self._store.rest()
 
     def pump(self, now_ns: int) -> None:
         """Sends as many snapshots as may be on their way, and gives up what took too long."""
@@ -156,18 +162,20 @@ class Mending:
         rules = self._rules
         sending = [mend for mend in mends if mend.is_sent]
         sizes, many = sum(mend.bytes for mend in sending), len(sending)
-        burst = 0
+        burst = burst_bytes = 0
         for mend in mends:
             if mend.is_sent:
                 continue
-            if many >= rules.seeding_partitions or sizes >= rules.seeding_bytes or burst >= rules.seeding_burst_bytes:
+            if many >= rules.seeding_partitions or sizes >= rules.seeding_bytes:
+                return
+            if burst >= rules.seeding_burst or burst_bytes >= rules.seeding_burst_bytes:
                 return
             mend.is_sent = True
             self._sent[channel.name, channel.next_number] = mend
             snapshot = self._store.export(mend.partition)
             entry = Entry(id=channel.next_number, version=self._version, snapshot=snapshot)
             mend.bytes = self._put(channel, entry, now_ns)
-            burst += mend.bytes
+            burst, burst_bytes = burst + 1, burst_bytes + mend.bytes
             sizes += mend.bytes
             many += 1
 
