@@ -141,8 +141,8 @@ class Worker:
 
 def image(book: Ledger) -> tuple[object, ...]:
     """All that a ledger holds, but for scratch."""
-    names = ("index", "digest", "epoch", "applied", "duplicate", "rejected", "source", "held")
-    pages = [book.arrays.pages[name].tolist() for name in names]
+    names = ("index", "digest", "epoch", "received", "applied", "rejected", "source", "held")
+    pages = [book.arrays.pages[name].tolist() for name in names] + [book.arrays.duplicates.tolist()]
     held = [[book.export(p) for p in range(book.partitions)]]
     return (*pages, *held, book.arrays.used.tolist(), len(book._rows), len(book._free))
 
@@ -218,6 +218,15 @@ batches = st.builds(
     fence=st.integers(1, 3),
     flags=st.sampled_from([0, 0, 0, EXPIRED]),
 ).filter(lambda batch: all(before < batch.sequence for before in batch.before.values()))
+
+
+def test_what_was_received_is_counted_apart_from_what_became_of_it() -> None:
+    """Else the account would balance whatever is lost on the way."""
+    worker = Worker(ledger())
+    batch = Batch(events=[Event(0), Event(0), Event(3)], sequence=1)
+    assert worker.examine(batch).status == ADMITTED
+    rows = worker.ledger.rows([0, 3])
+    assert [(row.received, row.applied, row.duplicate, row.rejected) for row in rows] == [(2, 0, 0, 0), (1, 0, 0, 0)]
 
 
 @settings(max_examples=300, deadline=None)

@@ -46,7 +46,7 @@ OWN = 0
 PARTITIONS_MAX = ledger_arrays.HIDDEN
 
 _HELD_BY_PRODUCER = np.dtype([("producer", "<u8"), ("fence", "<u8"), ("session", "<u8"), ("last", "<u8")])
-_HISTORY = np.dtype([(name, "<u8") for name in ("index", "digest", "applied", "duplicate", "rejected")])
+_HISTORY = np.dtype([(name, "<u8") for name in ("index", "digest", "received", "applied", "duplicate", "rejected")])
 _NOTHING: Bytes = np.empty(0, np.uint8)
 
 
@@ -121,6 +121,9 @@ class Ledger:
         """[partitions]: records so far."""
         self.digest: npt.NDArray[np.uint64] = pages["digest"]
         """[partitions]: digest of these records and their outcomes."""
+        self._history = [
+            self.arrays.duplicates if name == "duplicate" else pages[name] for name in _HISTORY.names or ()
+        ]
         self.prepare()
 
     def _allocate(self, events_max: int) -> LedgerArrays:
@@ -131,6 +134,7 @@ class Ledger:
         self._previous = np.zeros(10 * partitions, np.uint8)
         return LedgerArrays(
             pages=Region(PAGE, partitions, "a ledger").array,
+            duplicates=np.zeros(partitions, np.uint64),
             entries=self._entries.array,
             producers=np.zeros(self.producers_max, np.uint64),
             used=np.zeros(self.producers_max, np.int64),
@@ -316,8 +320,7 @@ class Ledger:
 
         recorded: what `Outcomes.export` gave for it; `restore` hands it back.
         """
-        page = self.arrays.pages[partition]
-        history = np.array([tuple(page[name] for name in _HISTORY.names or ())], _HISTORY)
+        history = np.array([tuple(column[partition] for column in self._history)], _HISTORY)
         column = self._columns[: self._top, partition]
         rows = np.flatnonzero(column["fence"])
         held = np.zeros(len(rows), _HELD_BY_PRODUCER)
@@ -353,8 +356,8 @@ class Ledger:
             )
         self._fill(partition, held)
         history = np.frombuffer(content.heap, _HISTORY, 1)[0]
-        for name in _HISTORY.names or ():
-            page[name] = history[name]
+        for column, word in zip(self._history, history, strict=True):
+            column[partition] = word
         return content.heap[_HISTORY.itemsize :]
 
     def _fill(self, partition: int, held: npt.NDArray[Any]) -> None:
@@ -376,9 +379,8 @@ class Ledger:
             self.arrays.used[rows] -= 1
             if (self.arrays.used[rows] == 0).any():
                 self._release()
-        page = self.arrays.pages[partition]
-        for name in _HISTORY.names or ():
-            page[name] = 0
+        for word in self._history:
+            word[partition] = 0
 
     def reset(self) -> None:
         """Makes the ledger as it was at first: nobody has a partition, and nothing is known."""
@@ -391,18 +393,13 @@ class Ledger:
         self.channels[:] = 0
 
     def rows(self, partitions: Sequence[int]) -> list[LedgerRow]:
-        """What the ledger says of these partitions. Of each, received = applied + duplicate + rejected."""
-        pages = self.arrays.pages[np.array(partitions, np.int64)]
-        counts = zip(*(pages[name].tolist() for name in ("applied", "duplicate", "rejected")), strict=True)
+        """What the ledger says of these partitions. Of each, received = applied + duplicate + rejected, unless a part
+        was left half done."""
+        asked = np.array(partitions, np.int64)
+        counts = zip(*(column[asked].tolist() for column in self._history[2:]), strict=True)
         return [
-            LedgerRow(
-                partition=partition,
-                received=applied + duplicate + rejected,
-                applied=applied,
-                duplicate=duplicate,
-                rejected=rejected,
-            )
-            for partition, (applied, duplicate, rejected) in zip(partitions, counts, strict=True)
+            LedgerRow(partition=partition, received=received, applied=applied, duplicate=duplicate, rejected=rejected)
+            for partition, (received, applied, duplicate, rejected) in zip(partitions, counts, strict=True)
         ]
 
 

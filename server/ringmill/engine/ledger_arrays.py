@@ -25,8 +25,8 @@ PAGE = np.dtype(
         ("digest", "u8"),  # of these records and their outcomes
         ("epoch", "u8"),
         ("channels", "u8"),  # one bit for each channel that the partition's records go to
+        ("received", "u8"),  # counted as each part comes; `applied` and `rejected` as each event is settled
         ("applied", "u8"),
-        ("duplicate", "u8"),
         ("rejected", "u8"),
         ("slot", "u4"),  # where it stands in `touched`, if it does
         ("source", "i2"),  # -1: nobody's; 0: this worker's own; above: copied from that peer
@@ -99,6 +99,7 @@ class LedgerArrays(NamedTuple):
     """What kernels get of a ledger."""
 
     pages: npt.NDArray[Any]  # PAGE[partitions]
+    duplicates: npt.NDArray[np.uint64]  # [partitions]: events that were known already
     entries: npt.NDArray[Any]  # ENTRY[producers_max * partitions]
     producers: npt.NDArray[np.uint64]  # [producers_max]: whose row it is; 0: nobody's
     used: npt.NDArray[np.int64]  # [producers_max]: partitions where the row's producer is known
@@ -212,6 +213,7 @@ def _enter_fresh(
         entry.fence = fence
         entry.last = sequence
         page: Any = arrays.pages[partition]
+        page.received += np.uint64(item.events)
         page.index += _ONE
         page.digest = mix(mix(mix(page.digest, producer), sequence), item.content)
 
@@ -317,13 +319,17 @@ def admit(
     _enter_fresh(arrays, found, row, producer, fence, sequence)
     if expired != 0:
         _expire(arrays, events, count)
+    for slot in range(found):
+        item: Any = arrays.touched[slot]
+        if item.verdict == KNOWN or item.verdict == NEVER:
+            arrays.pages[np.int64(item.partition)].received += np.uint64(item.events)
     for i in range(count):
         event = events[i]
         page: Any = arrays.pages[np.uint64(event.partition)]
         verdict = arrays.touched[np.uint64(page.slot)].verdict
         if verdict == KNOWN:
             event.reason = _ALREADY_APPLIED
-            page.duplicate += _ONE
+            arrays.duplicates[np.uint64(event.partition)] += _ONE
         elif verdict == NEVER:
             event.reason = _OUT_OF_ORDER
             page.rejected += _ONE
