@@ -241,10 +241,22 @@ def test_a_primary_is_welcomed() -> None:
 def test_large_chunks_are_not_joined() -> None:
     stream = Wire("m", None)
     outgoing = Outgoing(stream)  # type: ignore[arg-type]
-    half = bytes(20 << 20)
+    half = bytes(5 << 20)
     for chunk in (b"a", half, memoryview(half), b"z"):
         outgoing.add(chunk)
     outgoing.flush()
     outgoing.flush()
     outgoing.flush()
     assert [len(message) for message in stream.sent] == [1 + len(half), len(half) + 1]
+
+
+def test_a_message_has_so_many_chunks_that_it_is_soon_worked_off() -> None:
+    stream = Wire("m", None)
+    outgoing = Outgoing(stream)  # type: ignore[arg-type]
+    for _ in range(10_000):
+        outgoing.add(b"ab")
+        outgoing.add(b"c", follows=True)
+    for _ in range(10):
+        outgoing.flush()
+    assert b"".join(stream.sent) == b"abc" * 10_000
+    assert max(len(message) for message in stream.sent) <= 3 * 4096 // 2 + 3

@@ -5,8 +5,10 @@ from ringmill.transport.api import Stream
 
 FRAME_BYTES_MAX = 256 << 20
 """A frame carries many parts or records, so it may be larger than any one request."""
-_JOINED_BYTES_MAX = 32 << 20
+_JOINED_BYTES_MAX = 8 << 20
 """Chunks are joined up to this size; a larger one goes alone."""
+_JOINED_CHUNKS_MAX = 4096
+"""And up to so many: whoever takes a message says nothing else until it is through with all of it."""
 
 
 class Outgoing:
@@ -37,7 +39,7 @@ class Outgoing:
             if place not in self._follows:
                 whole = place
             size += len(chunk)
-            if size > _JOINED_BYTES_MAX and whole:
+            if (size > _JOINED_BYTES_MAX or place >= _JOINED_CHUNKS_MAX) and whole:
                 taken, self._chunks = self._chunks[:whole], self._chunks[whole:]
                 self._follows = {each - whole for each in self._follows if each > whole}
                 return taken
