@@ -2,9 +2,15 @@
 
 import struct
 
+import pytest
+
 from ringmill.core.errors import Code
 from ringmill.core.frame import part_identity, part_prefix, varint
 from ringmill.core.hashing import xxh64
+from ringmill.core.view import view_to_proto
+from ringmill.internal.v1.link_pb2 import Hello, Part, Refused, ReplicateRequest, ReplicateResponse
+from ringmill.server.node import guest as guest_module
+from ringmill.server.node.effects import ToGuest
 from ringmill.server.node.identity import Rules
 from ringmill.v1 import processing_pb2 as pb
 from tests.server.cluster import PARTITIONS, Cluster, Producer, keys_of, response
@@ -100,3 +106,61 @@ def test_what_a_learner_refused_after_it_took_the_partition_is_still_owed() -> N
     cluster.run()
     assert cluster.result("a", 1) is None
     assert [each.partition for report in cluster.reports("a") for each in report.caught_up] == []
+
+
+def hello(cluster: Cluster, name: str, acknowledged: int = 0) -> bytes:
+    """Of a process that says that it is this one, and dials b."""
+    incarnation = cluster.nodes[name].process[1] if name in cluster.nodes else 1
+    said = Hello(
+        cluster="cluster",
+        name=name,
+        incarnation=incarnation,
+        replica_incarnation=cluster.nodes["b"].process[1],
+        channel=1,
+        acknowledged=acknowledged,
+    )
+    return ReplicateRequest(hello=said).SerializeToString()
+
+
+def test_strangers_that_dial_do_not_keep_a_primary_of_the_view_out() -> None:
+    cluster = Cluster(["a", "b", "c"])
+    cluster.publish(cluster.view(1, "b"))
+    node = cluster.nodes["b"]
+    for guest in range(5000, 7000):
+        node.guest_up(guest, cluster.now_ns)
+        node.guest_frame(guest, hello(cluster, f"stranger-{guest}"), cluster.now_ns)
+    node.effects.clear()
+    view = cluster.view(2, ["a"] * 6 + ["c"] * (PARTITIONS - 6), ["b"], epochs=2)
+    node.guest_frame(5000, ReplicateRequest(views=[view_to_proto(view)]).SerializeToString(), cluster.now_ns)
+    assert not cluster.fatal
+    assert node.view.version == 2
+    cluster.publish(view)
+    cluster.to("b", Producer().part(1, keys_of(3)))
+    result = cluster.result("b", 1)
+    assert result is not None
+    assert result.again, "it is deposed"
+
+
+def test_no_refusal_is_forgotten_before_it_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A primary takes what is acknowledged, and not refused, for copied."""
+    monkeypatch.setattr(guest_module, "_ANSWERS_MAX", 10)
+    cluster = Cluster(["a", "b", "c"])
+    cluster.publish(cluster.view(1, "c"))  # b copies nothing of a
+    node = cluster.nodes["b"]
+    request = pb.ProcessRequest(events=[pb.Event(key="x", time_us=1, values=[1.0])]).SerializeToString()
+    parts = [Part(id=n, request=request, producer=7, fence=9, sequence=n, previous=b"\0") for n in range(1, 26)]
+    told: dict[int, Refused] = {}
+    acknowledged = 0
+    for guest in range(900, 904):
+        node.guest_up(guest, cluster.now_ns)
+        node.effects.clear()
+        frame = hello(cluster, "a", acknowledged) + ReplicateRequest(parts=parts).SerializeToString()
+        node.guest_frame(guest, frame, cluster.now_ns)
+        for effect in node.effects:
+            if isinstance(effect, ToGuest) and guest % 2:  # every other answer is lost with its stream
+                answer = ReplicateResponse.FromString(bytes(effect.chunk))
+                acknowledged = answer.acknowledged
+                told |= {refused.id: refused for refused in answer.refused}
+        node.guest_down(guest, cluster.now_ns)
+        assert sorted(told) == list(range(1, acknowledged + 1))
+    assert acknowledged == 20

@@ -90,7 +90,12 @@ class Channel:
         """Begins a stream: says who dials."""
         self.up = False
         hello = Hello(
-            cluster=cluster, name=me[0], incarnation=me[1], replica_incarnation=self.copy[1], channel=self.number
+            cluster=cluster,
+            name=me[0],
+            incarnation=me[1],
+            replica_incarnation=self.copy[1],
+            channel=self.number,
+            acknowledged=self.acknowledged,
         )
         self._effects.append(ToPeer(self.name, ReplicateRequest(hello=hello).SerializeToString()))
 

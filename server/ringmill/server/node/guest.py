@@ -21,7 +21,8 @@ from ringmill.server.node.effects import Dismiss, Effect, ToGuest, UnfitError
 from ringmill.server.node.roles import Process
 
 _ANSWERS_MAX = 65_536
-"""Refusals and verdicts that are kept, should the stream that they went by break: more than are ever outstanding."""
+"""Refusals and verdicts that are kept, should the stream that they went by break. When there are more, the stream is
+broken off: the next hello says which of them were heard."""
 _INBOXES_MAX = 1024
 
 
@@ -46,8 +47,19 @@ class Inbox:
         """Digest of what the records led to, since an audit last reset it."""
         self.told = True
         """Whether all records since were applied, so that the primary may compare."""
-        self.refused: deque[Refused] = deque(maxlen=_ANSWERS_MAX)
-        self.verdicts: deque[Verdict] = deque(maxlen=_ANSWERS_MAX)
+        self.refused: deque[Refused] = deque()
+        self.verdicts: deque[Verdict] = deque()
+
+    def heard(self, number: int) -> None:
+        """The primary knows what became of the records up to this one."""
+        for answers in (self.refused, self.verdicts):
+            while answers and answers[0].id <= number:
+                answers.popleft()
+
+    @property
+    def full(self) -> bool:
+        """Whether no further answer can be kept."""
+        return len(self.refused) + len(self.verdicts) >= _ANSWERS_MAX
 
 
 class Guests:
@@ -124,6 +136,9 @@ class Guests:
         for record in records:
             if record.id <= inbox.received:
                 continue
+            if inbox.full:
+                self._say(guest, inbox, answer)
+                raise RingmillError(Code.RESOURCE_EXHAUSTED, "more answers are unheard than are kept: dial again")
             if record.id != inbox.received + 1:
                 raise RingmillError(Code.INTERNAL, f"record {record.id} came after {inbox.received}")
             if isinstance(record, PartEntry):
@@ -131,6 +146,9 @@ class Guests:
             else:
                 self._entry(inbox, record, answer)
             inbox.received += 1
+        self._say(guest, inbox, answer)
+
+    def _say(self, guest: int, inbox: Inbox, answer: ReplicateResponse) -> None:
         answer.acknowledged = inbox.received
         if inbox.told:
             answer.outcomes = inbox.outcomes
@@ -154,6 +172,7 @@ class Guests:
         if hello.channel > inbox.channel:
             inbox.begin(hello.channel)
         inbox.guest = guest
+        inbox.heard(hello.acknowledged)
         self._streams[guest] = inbox
         answer.welcome.CopyFrom(Welcome(acknowledged=inbox.received))
         answer.refused.extend(inbox.refused)
@@ -163,12 +182,23 @@ class Guests:
     def _inbox(self, process: Process) -> Inbox:
         inbox = self._inboxes.get(process)
         if inbox is None:
-            if len(self._inboxes) >= _INBOXES_MAX:
+            if len(self._inboxes) >= _INBOXES_MAX and not self._evict_stranger(process):
                 raise RingmillError(Code.RESOURCE_EXHAUSTED, "too many primaries dial this worker")
             taken = {each.source for each in self._inboxes.values()}
             source = next(number for number in range(1, _INBOXES_MAX + 1) if number not in taken)
             inbox = self._inboxes[process] = Inbox(source)
         return inbox
+
+    def _evict_stranger(self, newcomer: Process) -> bool:
+        """Forgets one process that is no member of the view, whoever it says it is, for one that is."""
+        members = {(member.name, member.incarnation) for member in self.view.members}
+        stranger = next((process for process in self._inboxes if process not in members), None)
+        if newcomer not in members or stranger is None:
+            return False
+        inbox = self._inboxes.pop(stranger)
+        if inbox.guest >= 0:
+            self._dismiss(inbox.guest, Code.PERMISSION_DENIED, "this process is no member of the cluster")
+        return True
 
     def _part(self, inbox: Inbox, buffer: Bytes, part: PartEntry, answer: ReplicateResponse) -> None:
         applied = self._copying.apply(buffer, part, inbox.source)

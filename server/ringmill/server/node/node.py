@@ -37,7 +37,7 @@ from ringmill.server.node.audit import Auditor
 from ringmill.server.node.channel import Channel, Held
 from ringmill.server.node.channels import Channels
 from ringmill.server.node.copying import Copying
-from ringmill.server.node.effects import Dial, Effect, Fatal, Hangup, Obeyed, ToLink
+from ringmill.server.node.effects import Dial, Effect, Fatal, Hangup, Obeyed, ToLink, UnfitError
 from ringmill.server.node.guest import Guests
 from ringmill.server.node.identity import Identity, Rules
 from ringmill.server.node.mending import Mending
@@ -252,7 +252,7 @@ class Node:
                 if held.partitions:
                     channel.held.append(held)
                 else:
-                    self._serving.waived(held.pending, self._now_ns)
+                    self._serving.acknowledged(held.pending, self._now_ns)
 
     def _still_owed(self, channel: Channel, partition: int) -> bool:
         """Whether a copy that refused a record of the partition is still to have it: unless it is being mended, it must
@@ -333,9 +333,18 @@ class Node:
         if view.version <= before.version:
             return
         self._check(view)
+        try:
+            self._take_over(before, view)
+        except UnfitError:
+            raise
+        except RingmillError as error:
+            raise UnfitError(f"view {view.version} is half obeyed: {error.message}") from error
+
+    def _take_over(self, before: View, view: View) -> None:
         change = self.roles.obey(view)
         self.view = self._guests.view = view
-        self._serving.version = self._auditor.version = view.version
+        self._serving.obey(view)
+        self._auditor.version = view.version
         self._view_frame = ReplicateRequest(views=[view_to_proto(view)]).SerializeToString()
         for lane in self.lanes:
             lane.epoch = view.version

@@ -14,7 +14,7 @@ Marks = npt.NDArray[np.bool_]
 class Pending:
     """A part, or an opening, with its answer, until every channel that it was put on has acknowledged it."""
 
-    __slots__ = ("admitted_ns", "answered", "copies", "number", "opening", "partitions", "response", "seals", "waits")
+    __slots__ = ("admitted_ns", "answered", "number", "opening", "partitions", "response", "seals", "waits")
 
     def __init__(
         self, number: int, response: bytes, waits: int, admitted_ns: int, partitions: npt.NDArray[np.uint32] | int
@@ -28,7 +28,6 @@ class Pending:
         self.admitted_ns = admitted_ns
         self.partitions = partitions
         """What it touches, each once; -1: every partition, as an opening does."""
-        self.copies = 1 + waits
         self.answered = False
         """The caller has the answer already (PRIMARY), and wants to know when copies have it."""
         self.opening: Open | None = None

@@ -9,6 +9,7 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.core.frame import EARLY, PartEntry, again_result, failed_result, record_prefix
 from ringmill.core.memory import Bytes
 from ringmill.core.split import Splitter
+from ringmill.core.view import View
 from ringmill.engine.ledger import Cut, Ledger, Settled
 from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, AGAIN, FENCED, FULL, Judged
 from ringmill.engine.outcomes import Outcomes
@@ -58,6 +59,17 @@ class Serving:
         self._pendings = pendings
         self._effects = effects
         self._touched = ledger.arrays.touched["partition"]
+        self._copies = np.zeros(ledger.partitions, np.int64)
+        self._copies_min = self._copies_max = 0
+        self._in_sync_min = 1
+
+    def obey(self, view: View) -> None:
+        """Takes how many copies there are from a newer view, and must be."""
+        self.version = view.version
+        self._in_sync_min = view.min_in_sync
+        copies = self._copies = view.copies()
+        led = copies[copies > 0]
+        self._copies_min, self._copies_max = (int(led.min()), int(led.max())) if led.size else (0, 0)
 
     def part(self, message: bytes, buffer: Bytes, part: PartEntry, now_ns: int) -> None:
         """Takes a part of a frame, which the buffer holds too. Its failure is its own.
@@ -174,7 +186,6 @@ class Serving:
             return
         channels = self._channels.of(common)
         pending.waits = len(channels)
-        pending.copies = 1 + len(channels)
         for channel in channels:
             head = record_prefix(part, channel.next_number, previous, self.version, judged.check, size)
             if size <= _COPIED_BYTES_MAX:
@@ -194,8 +205,6 @@ class Serving:
             head = record_prefix(part, channel.next_number, cut.previous, self.version, cut.check, len(share))
             channel.put(head, share, pending, cut.outcomes, pending.admitted_ns)
         pending.waits = len(channels)
-        copies = np.bitwise_count(self._ledger.channels[self._touched[: judged.touched]])
-        pending.copies = 1 + int(copies.min())
 
     def open(self, opening: Open, now_ns: int) -> None:
         """Opens a producer's stream in all partitions of mine, here and at their copies; answers when they have it."""
@@ -221,15 +230,10 @@ class Serving:
             self._answer(pending, now_ns)
 
     def acknowledged(self, pending: Pending, now_ns: int) -> None:
-        """One copy more has it, or is not waited for any longer."""
+        """One copy more has it, or needs to have it no more."""
         pending.waits -= 1
         if pending.waits <= 0 and self._pendings.remove(pending):
             self._answer(pending, now_ns)
-
-    def waived(self, pending: Pending, now_ns: int) -> None:
-        """One copy needs to have it no more, and counts for none."""
-        pending.copies = max(1, pending.copies - 1)
-        self.acknowledged(pending, now_ns)
 
     def depose(self, marks: Marks) -> None:
         """What touches these partitions can no longer be committed here: it is to be routed again."""
@@ -257,17 +261,28 @@ class Serving:
         channel.held.clear()
         for pending in waiting:
             if pending is not None:
-                self.waived(pending, now_ns)
+                self.acknowledged(pending, now_ns)
 
     def _answer(self, pending: Pending, now_ns: int) -> None:
         number = pending.number
         if not number:
             return
         if pending.opening is not None:
-            chunk = pending.response
+            self._effects.append(ToLink(pending.response))
+            return
+        copies = self._copies_of(pending)
+        if copies < self._in_sync_min:  # here it is applied: it is answered when there are copies enough
+            chunk = again_result(number, self.version)
         elif pending.answered:
             chunk = committed_parts(number)
         else:
             replicate_us = (now_ns - pending.admitted_ns) // MICROSECOND_NS
-            chunk = committed_result(number, pending.response, pending.copies, replicate_us)
+            chunk = committed_result(number, pending.response, copies, replicate_us)
         self._effects.append(ToLink(chunk))
+
+    def _copies_of(self, pending: Pending) -> int:
+        """In-sync copies of the partition touched that has the fewest. All have it that are in the view by now: what
+        is not waited for is out of it, and a learner counts only once it has caught up."""
+        if self._copies_min == self._copies_max:
+            return self._copies_min
+        return int(np.min(self._copies[pending.partitions]))

@@ -279,18 +279,20 @@ class ReplicateRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., views: _Optional[_Iterable[_Union[View, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("cluster", "name", "incarnation", "replica_incarnation", "channel")
+    __slots__ = ("cluster", "name", "incarnation", "replica_incarnation", "channel", "acknowledged")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     name: str
     incarnation: int
     replica_incarnation: int
     channel: int
-    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., incarnation: _Optional[int] = ..., replica_incarnation: _Optional[int] = ..., channel: _Optional[int] = ...) -> None: ...
+    acknowledged: int
+    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., incarnation: _Optional[int] = ..., replica_incarnation: _Optional[int] = ..., channel: _Optional[int] = ..., acknowledged: _Optional[int] = ...) -> None: ...
 
 class Entry(_message.Message):
     __slots__ = ("id", "version", "open", "snapshot", "audit")
