@@ -94,6 +94,10 @@ def test_nobody_leaves_whose_copy_events_must_have() -> None:
     with pytest.raises(RingmillError, match="and 1 would be left"):
         made.manager.drain_worker("worker-2", False, made.now)
     assert (made.manager.view.routes != NOBODY).all()
+    made.kill("worker-2")
+    made.run(1000)
+    with pytest.raises(RingmillError, match="start another worker first"):
+        made.manager.drain_worker("worker-2", False, made.now)  # it may come back
 
 
 def test_names_are_in_the_order_of_their_numbers() -> None:

@@ -116,8 +116,7 @@ class Moves:
             raise RingmillError(
                 Code.FAILED_PRECONDITION, f"nobody else could take what {name} holds: start another worker first"
             )
-        if view.members[names.index(name)].alive:  # else there are no more now
-            self._refuse_too_few(len(others))
+        self._refuse_too_few(len(others))
         self._refuse_loss(view, [name])
         intention = self._intend(stay, [name], seats)
         return self._begin(view, intention, rehearse(view, others, self._rules), f"{name} leaves", validate_only)
@@ -190,7 +189,8 @@ class Moves:
         if workers < least:
             raise RingmillError(
                 Code.FAILED_PRECONDITION,
-                f"events are taken only where {least} workers have them (--min-in-sync), and {workers} would be left",
+                f"events are taken only where {least} workers have them (--min-in-sync), and {workers} would be left: "
+                "start another worker first",
             )
 
     def _refuse_loss(self, view: View, leave: Sequence[str]) -> None:
