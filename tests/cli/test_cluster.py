@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ sys.path[:0] = %r
 from ringmill.cli.process import die_with_parent
 die_with_parent()
 role = sys.argv[1]
-app = open(sys.argv[2]).read() if role != "balancer" else ""
+app = open(sys.argv[2]).read() if role not in ("balancer", "envoy") else ""
 if role == "check":
     if "broken" in app:
         sys.exit("error: app.py:3: no such field")
@@ -38,7 +39,7 @@ if "stubborn" in app:
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("warming up", file=sys.stderr)
-addresses = {"address": "127.0.0.1:1", "link": "127.0.0.1:2"} if role == "balancer" else {}
+addresses = {"address": "127.0.0.1:1", "link": "127.0.0.1:2", "xds": "127.0.0.1:3"} if role == "balancer" else {}
 print(json.dumps({"event": "ready", "arguments": sys.argv, **addresses}), flush=True)
 print(json.dumps({"event": "status", "events": 12}), flush=True)
 while True:
@@ -115,6 +116,38 @@ def test_a_worker_that_dies_is_started_again_at_once(make_cluster: Callable[...,
         assert "worker-1: was killed by SIGKILL; starting it again\n" in said
         assert cluster.workers[1].pid != victim.pid
         assert cluster.workers[1].name == "worker-1"
+
+
+def test_envoy_takes_the_public_address_and_comes_back_to_it(make_cluster: Callable[..., Cluster]) -> None:
+    with make_cluster(workers=1, envoy=True, port=0) as cluster:
+        cluster.start()
+        assert cluster.operators == "127.0.0.1:1"
+        asked = arguments_of("--edge")
+        assert asked[asked.index("--edge") + 1] == cluster.address
+        assert asked[asked.index("--listen") + 1] == "127.0.0.1:0", "only Envoy is to be reached from outside"
+        run = arguments_of("envoy")
+        assert run[run.index("--xds") + 1] == "127.0.0.1:3"
+        tell(cluster, "envoy", "exit 1")
+        until(lambda said: "envoy: is back" in said, cluster)
+        assert arguments_of("envoy") == run
+        os.kill(next(child.pid for child in psutil.Process().children() if "--edge" in child.cmdline()), signal.SIGKILL)
+        until(lambda said: "balancer: is back" in said, cluster)
+        again = arguments_of("--edge")
+        assert again[again.index("--edge") + 1] == cluster.address
+        assert again[again.index("--xds-listen") + 1] == "127.0.0.1:3"
+    assert psutil.Process().children() == []
+
+
+def test_a_port_that_is_taken_is_told_before_envoy_would_share_it(make_cluster: Callable[..., Cluster]) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with (
+            make_cluster(envoy=True, port=taken.getsockname()[1]) as cluster,
+            pytest.raises(RingmillError, match=f"cannot listen on 127.0.0.1:{taken.getsockname()[1]}"),
+        ):
+            cluster.start()
 
 
 def test_a_balancer_that_dies_is_started_again_where_it_was(make_cluster: Callable[..., Cluster]) -> None:
