@@ -14,6 +14,7 @@ from ringmill.core.frame import PartEntry
 from ringmill.engine.ledger import NOBODY, OWN, Ledger
 from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, Judged
 from ringmill.engine.outcomes import SEQUENCES_MAX, Outcomes
+from ringmill.engine.records import RECORD_BYTES
 from ringmill.v1.processing_pb2 import ProcessResponse
 
 PARTITIONS = 5
@@ -42,10 +43,10 @@ Sent = Sequence[tuple[int, int]]
 class Worker:
     """A ledger, outcomes, and a pipeline which numbers all that it applies."""
 
-    def __init__(self, source: int = OWN, numbers: counter | None = None) -> None:
+    def __init__(self, source: int = OWN, numbers: counter | None = None, **bounds: int) -> None:
         self.ledger = Ledger(PARTITIONS, 8)
         self.ledger.sources[:] = source
-        self.outcomes = Outcomes(PARTITIONS, encode)
+        self.outcomes = Outcomes(PARTITIONS, encode, **bounds)
         self.columns = Columns.allocate(16, SHAPE)
         self.numbers = numbers or counter(1)
         self.admitted = True
@@ -216,6 +217,68 @@ def test_the_newest_sequences_are_kept() -> None:
     assert numbers(worker.send(1, [(0, 1)])) == [-ALREADY_APPLIED]
     assert numbers(worker.send(2, [(0, 1)])) == [2]
     assert len(worker.outcomes._producers[7].records) == SEQUENCES_MAX
+
+
+def test_the_newest_bytes_of_a_producer_are_kept() -> None:
+    worker = Worker(producer_bytes_max=4 * RECORD_BYTES)
+    for sequence in range(1, 9):
+        worker.send(sequence, [(0, 1)])
+        worker.send(sequence, [(0, 1)], producer=8)
+    assert worker.outcomes.size <= 8 * RECORD_BYTES
+    assert numbers(worker.send(5, [(0, 1)])) == [-ALREADY_APPLIED], "forgotten, and never taken for not applied"
+    assert numbers(worker.send(5, [(1, 1)])) == [17], "elsewhere it is new"
+    assert numbers(worker.send(8, [(0, 1)])) == [15]
+    assert numbers(worker.send(8, [(0, 1)], producer=8)) == [16]
+
+
+def test_one_record_stays_whatever_its_size() -> None:
+    worker = Worker(producer_bytes_max=1)
+    worker.send(1, [(0, 1)])
+    assert numbers(worker.send(1, [(0, 1)])) == [1]
+
+
+def test_whoever_is_idle_for_longest_loses_its_records_first() -> None:
+    worker = Worker(bytes_max=16 * (RECORD_BYTES + 100))
+    for producer in range(1, 9):
+        for sequence in (1, 2):
+            worker.send(sequence, [(0, 1)], producer=producer)
+    for sequence in range(3, 8):
+        worker.send(sequence, [(0, 1)], producer=1)
+    assert worker.outcomes.size <= 16 * (RECORD_BYTES + 100)
+    assert numbers(worker.send(2, [(0, 1)], producer=2)) == [-ALREADY_APPLIED]
+    assert numbers(worker.send(2, [(0, 1)], producer=1)) == [2], "the first to come, and not idle"
+    assert numbers(worker.send(2, [(0, 1)], producer=8)) == [16]
+
+
+def test_what_was_dropped_goes_before_what_is_kept() -> None:
+    worker = Worker(producer_bytes_max=4 * (RECORD_BYTES + 100), bytes_max=8 * (RECORD_BYTES + 100))
+    for sequence in (1, 2, 3):
+        worker.send(sequence, [(sequence % 2, 1)])
+        worker.send(sequence, [(sequence % 2, 1)], producer=8)
+    worker.ledger.drop(1)
+    worker.outcomes.drop(1)
+    for sequence in (4, 5):
+        worker.send(sequence, [(0, 1)])
+    assert numbers(worker.send(2, [(0, 1)])) == [3], "1 and 3 were of the partition that was dropped"
+    worker.send(1, [(0, 1)], producer=9)
+    worker.outcomes._bytes_max = worker.outcomes.size - 1
+    worker.send(2, [(0, 1)], producer=9)
+    assert numbers(worker.send(2, [(0, 1)], producer=8)) == [4]
+
+
+def test_no_byte_is_counted_that_is_not_kept() -> None:
+    worker = Worker(producer_bytes_max=5 * RECORD_BYTES, bytes_max=9 * RECORD_BYTES)
+    for sequence in range(1, 40):
+        worker.send(sequence, [(sequence % 3, 1)], producer=1 + sequence % 4, acknowledged=max(sequence - 30, 0))
+        if sequence % 10 == 0:
+            worker.ledger.drop(sequence % 3)
+            worker.outcomes.drop(sequence % 3)
+        producers = worker.outcomes._producers.values()
+        kept = [record.size for each in producers for records in each.records.values() for record in records]
+        assert worker.outcomes.size == sum(kept) == sum(each.size for each in producers) <= 9 * RECORD_BYTES
+    for producer in range(1, 5):
+        worker.outcomes.forget(producer)
+    assert worker.outcomes.size == 0
 
 
 def test_a_late_sequence_takes_its_place_in_order() -> None:

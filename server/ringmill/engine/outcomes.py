@@ -3,12 +3,14 @@
 A part leaves one record, at the primary and at each copy: its fresh partitions with their prints, each event's
 partition, and the outcomes. A retry may be split otherwise than the first try, and mix what is known with what is not:
 so outcomes are found by (producer, sequence, partition), and the k-th event of a partition in the retry is the k-th of
-it in the record. Records are dropped up to what the producer acknowledges, and the newest SEQUENCES_MAX stay.
+it in the record. Records are dropped up to what the producer acknowledges, and the newest SEQUENCES_MAX stay within
+bounds in bytes. A copy may keep fewer than its primary: of what is not kept a retry hears only that it was applied.
 """
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import numba
@@ -32,6 +34,12 @@ from ringmill.v1.processing_pb2 import ProcessResponse
 
 SEQUENCES_MAX = 64
 """Sequences of a producer whose outcomes are kept: as many as a stream may have unanswered."""
+
+PRODUCER_BYTES_MAX = 16 << 20
+"""Bytes of one producer's records; the newest stays whatever its size."""
+
+BYTES_MAX = 1 << 30
+"""Bytes of all records; beyond that whoever has been idle for longest loses its own."""
 
 FRESH_MAX = 4096
 """Records that came since the partitions of all were listed: with more, the list is made anew when it is asked for."""
@@ -59,9 +67,21 @@ class _Exported(NamedTuple):
 class Outcomes:
     """The recorded outcomes of one worker, for all of its pipelines. Used by one thread."""
 
-    def __init__(self, partitions: int, encode: Encode) -> None:
+    def __init__(
+        self,
+        partitions: int,
+        encode: Encode,
+        producer_bytes_max: int = PRODUCER_BYTES_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
         """Compiles its kernels, or loads them. partitions: of the ledger that goes with it."""
         self._encode = encode
+        self._producer_bytes_max = producer_bytes_max
+        self._bytes_max = bytes_max
+        self.size = 0
+        """Bytes of all records."""
+        self._unswept = False
+        """Whether a partition was dropped since the records were last looked through."""
         self._producers: dict[int, Producer] = {}
         self._number = 0
         self._dropped = np.zeros(partitions, np.int64)
@@ -100,7 +120,7 @@ class Outcomes:
         if producer is None:
             producer = self._producers[part.producer] = Producer()
         if part.acknowledged > producer.floor:
-            self._forget_up_to(producer, part.acknowledged)
+            self.size -= producer.forget_up_to(part.acknowledged)
         self._add(part.producer, producer, part.sequence, record)
 
     def _add(self, number: int, producer: Producer, sequence: int, record: Record) -> None:
@@ -119,17 +139,33 @@ class Outcomes:
         else:
             records[sequence] = [record]
             producer.records = records = dict(sorted(records.items()))
+        producer.last = record.number
+        producer.size += record.size
+        self.size += record.size
         if len(records) > SEQUENCES_MAX:
-            self._forget_up_to(producer, next(iter(records)))
+            self.size -= producer.forget_up_to(next(iter(records)))
+        if producer.size > self._producer_bytes_max:
+            self._fit(producer)
+        if self.size > self._bytes_max:
+            self._shrink()
 
-    def _forget_up_to(self, producer: Producer, floor: int) -> None:
-        records = producer.records
-        while records:
-            oldest = next(iter(records))
-            if oldest > floor:
+    def _fit(self, producer: Producer) -> None:
+        """Forgets a producer's oldest records until the others may stay."""
+        if self._unswept:
+            self.size -= producer.sweep(self._dropped)
+        while producer.size > self._producer_bytes_max and len(producer.records) > 1:
+            self.size -= producer.forget_up_to(next(iter(producer.records)))
+
+    def _shrink(self) -> None:
+        """Forgets the records of those who have been idle for longest, some more than needed: it is not done often."""
+        if self._unswept:
+            self._unswept = False
+            for producer in self._producers.values():
+                self.size -= producer.sweep(self._dropped)
+        for producer in sorted(self._producers.values(), key=attrgetter("last")):
+            if self.size <= self._bytes_max // 8 * 7:
                 break
-            del records[oldest]
-        producer.floor = floor
+            self.size -= producer.forget_up_to(producer.newest)
 
     def recall(self, ledger: Ledger, part: PartEntry) -> None:
         """Finds the outcomes of the known partitions of the part that the ledger has just examined.
@@ -256,7 +292,7 @@ class Outcomes:
         self._fresh.clear()
         dropped = int(self._dropped[partition])
         told: dict[int, list[bytes]] = {}
-        for number, sequence, record in sorted(self._listed.get(partition, ()), key=_place_of):
+        for number, sequence, record in sorted(self._listed.get(partition, ()), key=itemgetter(0, 1)):
             if record.number > dropped and sequence > self._producers[number].floor:
                 share = self._shares_of(record)[partition]
                 head = _RECORD.pack(sequence, share.content, record.pipeline, share.events, len(share.outcomes))
@@ -314,21 +350,21 @@ class Outcomes:
     def drop(self, partition: int) -> None:
         """Forgets what is kept of a partition."""
         self._dropped[partition] = self._number
+        self._unswept = True
 
     def forget(self, producer: int) -> None:
         """Forgets a producer."""
-        if self._producers.pop(producer, None) is not None:
+        forgotten = self._producers.pop(producer, None)
+        if forgotten is not None:
+            self.size -= forgotten.size
             self.rest()  # one of the same number may come, and has nothing of this one
 
     def reset(self) -> None:
         """Forgets everything."""
         self._producers.clear()
+        self.size = 0
         self._recalled = []
         self.rest()
-
-
-def _place_of(found: Found) -> tuple[int, int]:
-    return found.producer, found.sequence
 
 
 _NO_INPUTS = (np.zeros((0, 0)), np.zeros((0, 0), LABEL), np.zeros((0, 0), np.int64))

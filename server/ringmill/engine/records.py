@@ -11,6 +11,9 @@ from ringmill.engine.ledger_arrays import RECORD_WORDS
 
 HEAD = struct.Struct("<HHI")  # as a record begins: see RECORD_WORDS
 
+RECORD_BYTES = 512
+"""What a record takes beside its bytes, roughly."""
+
 Kept = tuple[npt.NDArray[Any] | None, npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.int64]]
 """Copies of columns: events if any has a reason, values, labels and integers that came out."""
 
@@ -37,6 +40,17 @@ class Record:
     kept: Kept | None = None
     shares: dict[int, Share] | None = None
     """By partition, while partitions are exported."""
+    size: int = 0
+    """Bytes that it took when it was kept."""
+
+    def __post_init__(self) -> None:
+        self.size = RECORD_BYTES + len(self.index) + (0 if self.response is None else len(self.response))
+        for column in self.kept or ():
+            self.size += 0 if column is None else column.nbytes
+
+    def is_dropped(self, dropped: npt.NDArray[np.int64]) -> bool:
+        """Whether all of its partitions were dropped since; dropped: the newest record's number then, by partition."""
+        return bool((dropped[self.partitions()] >= self.number).all())
 
     def contents(self) -> npt.NDArray[np.uint64]:
         """The print of each partition."""
@@ -68,6 +82,34 @@ class Producer:
     """Partitions that came as an export, with the floor that it had."""
     records: dict[int, list[Record]] = field(default_factory=dict)
     """By sequence, in its order."""
+    size: int = 0
+    """Bytes of its records."""
+    last: int = 0
+    """Number of the record that came last."""
+
+    def forget_up_to(self, floor: int) -> int:
+        """Raises the floor; returns the bytes that are free now."""
+        records, before = self.records, self.size
+        while records:
+            oldest = next(iter(records))
+            if oldest > floor:
+                break
+            for record in records.pop(oldest):
+                self.size -= record.size
+        self.floor = floor
+        return before - self.size
+
+    def sweep(self, dropped: npt.NDArray[np.int64]) -> int:
+        """Lets go of records of which all was dropped; returns the bytes that are free now."""
+        before = self.size
+        for sequence, records in list(self.records.items()):
+            kept = [record for record in records if not record.is_dropped(dropped)]
+            self.size -= sum(record.size for record in records) - sum(record.size for record in kept)
+            if kept:
+                self.records[sequence] = kept
+            else:
+                del self.records[sequence]
+        return before - self.size
 
 
 class Found(NamedTuple):

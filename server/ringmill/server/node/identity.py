@@ -48,5 +48,9 @@ class Rules:
     """Bytes of them."""
     mending_ns: int = 500_000_000
     """How long a new primary mends a copy that differs before it gives the copy up."""
+    producer_outcomes_bytes: int = 16 << 20
+    """Recorded outcomes of one producer, for its retries."""
+    outcomes_bytes: int = 1 << 30
+    """The same of all; beyond that the longest idle lose theirs."""
     request_bytes_max: int = 4 << 20
     """The largest request that a part may hold."""

@@ -70,7 +70,10 @@ class Node:
         for lane in lanes:
             lane.engine.own(np.ones(ledger.partitions, np.uint8))  # the ledger says what is refused
         self.outcomes = Outcomes(
-            ledger.partitions, lambda pipeline, columns, count: lanes[pipeline].engine.encode_columns(columns, count)
+            ledger.partitions,
+            lambda pipeline, columns, count: lanes[pipeline].engine.encode_columns(columns, count),
+            rules.producer_outcomes_bytes,
+            rules.outcomes_bytes,
         )
         self.roles = Roles(self.process, ledger.partitions)
         self.channels = Channels(ledger, self.roles, self.effects)
