@@ -86,13 +86,15 @@ class FakeWorker:
     def open(self, asked: Open) -> tuple[int, int, int, int] | None:
         """Takes an Open; gives its answer."""
         self.opens.append(asked)
-        for partition in self.partitions.values():
+        for p, partition in self.partitions.items():
+            if int(self.view.table[p]) != self.place:
+                continue
             for producer in [each for each, row in partition.rows.items() if row.fence < asked.floor]:
                 del partition.rows[producer]
             for producer in asked.forget:
                 partition.rows.pop(producer, None)
         if not asked.producer:
-            return None
+            return (asked.id, 0, 0, 0) if asked.id else None
         own = [p for p in range(PARTITIONS) if int(self.view.table[p]) == self.place]
         rows = [self.partitions[p].rows.get(asked.producer) for p in own]
         if any(row and row.fence > asked.fence for row in rows):

@@ -99,7 +99,6 @@ class Outbox:
         identity, sequence = part.identity, part.batch.number
         if not part.previous:
             part.previous = self._previous.write(part.touched, sequence, identity.last, identity.view)
-        identity.links.add(self.link)
         acknowledged = identity.acknowledged
         if acknowledged >= sequence:
             acknowledged = sequence - 1

@@ -17,6 +17,7 @@ from ringmill.balancer.answers import DEADLINE, MILLISECOND_NS, UNAVAILABLE, emp
 from ringmill.balancer.batch import PRIMARY, Batch, Part
 from ringmill.balancer.client_stream import NO_HEAD, ClientStream, Held
 from ringmill.balancer.effects import Effect, Result, SendFrame
+from ringmill.balancer.forgets import Forgets
 from ringmill.balancer.limits import RouterLimits
 from ringmill.balancer.openings import Answer, Openings
 from ringmill.balancer.outbox import Outbox
@@ -27,7 +28,6 @@ from ringmill.core.agreement import Metadata, Served, parse_head
 from ringmill.core.errors import Code, Reason, RingmillError
 from ringmill.core.split import Splitter
 from ringmill.core.view import View
-from ringmill.internal.v1.link_pb2 import JoinResponse, Open
 from ringmill.telemetry import Telemetry
 from ringmill.telemetry.counts import Counts
 from ringmill.telemetry.names import ROUTE
@@ -68,6 +68,7 @@ class Router:
         retention_ns = limits.retention_ms * MILLISECOND_NS
         self._sessions = Sessions(splitter.partitions, retention_ns, limits.producers_max, generation)
         self._openings = Openings(self._routing)
+        self._forgets = Forgets(self._routing, self._sessions)
         self._catalogue: Mapping[str, Served] = {}
         self._why_not = "waiting for workers"
         self._telemetry = telemetry or Telemetry.off()
@@ -75,7 +76,6 @@ class Router:
         self.effects: list[Effect] = self._streams.effects
         self._order = 0
         self._measured_ns: int | None = None
-        self._floor = 0
 
     # Membership
 
@@ -95,6 +95,7 @@ class Router:
         if restarted.any():
             self._begin_anew(restarted, now_ns)
         self._openings.introduce()
+        self._forgets.ask_again()
         self._reroute(now_ns)
         for stream in self._openings.ask_again():
             self._open(stream, now_ns)
@@ -157,6 +158,8 @@ class Router:
         if link not in self._outboxes:
             return
         for answer in answers:
+            if self._forgets.answered(answer[0]):
+                continue
             stream = self._openings.stream_of(answer[0])
             try:
                 opened = self._openings.answered(answer)
@@ -416,16 +419,8 @@ class Router:
 
     def _forget_producers(self, now_ns: int) -> None:
         """Tells workers whom they need not know any more."""
-        forgotten = self._sessions.forgotten(now_ns)
-        floor = self._sessions.floor(now_ns)
-        begins = bool(floor) and not self._floor
-        self._floor = floor
-        if not forgotten and not begins:
-            return
-        for link, outbox in self._outboxes.items():
-            forget = [each.producer for each in forgotten if begins or link in each.links or each.named]
-            if forget or begins:
-                outbox.say(JoinResponse(opens=[Open(floor=floor, forget=forget)]).SerializeToString())
+        self._forgets.add(self._sessions.forgotten(now_ns))
+        self._forgets.pump(self._sessions.floor(now_ns))
         self._flush_all(now_ns)
 
     def _end_agreed(self, now_ns: int) -> None:

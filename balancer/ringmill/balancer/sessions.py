@@ -27,7 +27,7 @@ POOL_MAX = 64
 class Identity:
     """What workers know a stream by, and what it has handed them."""
 
-    __slots__ = ("acknowledged", "doubtful", "fence", "last", "links", "number", "prefix", "producer", "view")
+    __slots__ = ("acknowledged", "doubtful", "fence", "last", "number", "prefix", "producer", "view")
 
     def __init__(self, producer: int, fence: int, partitions: int) -> None:
         self.producer = producer
@@ -39,8 +39,6 @@ class Identity:
         """Sequence of the newest batch."""
         self.acknowledged = 0
         """The producer has all responses up to this sequence."""
-        self.links: set[int] = set()
-        """Links whose workers know it."""
         self.doubtful = False
         """Whether something was handed over and its answer is not awaited any more."""
         self.prefix = b""
@@ -117,6 +115,10 @@ class Sessions:
             return self._pool.pop().serve(pipeline)
         fence = self._next_fence()
         return self._new(ANONYMOUS | fence, fence).serve(pipeline)
+
+    def knows(self, producer: int) -> bool:
+        """Whether a producer with a name has a session here."""
+        return producer in self._producers
 
     def find(self, producer: int, session: int) -> Producer | None:
         """The producer, if it has a session here. Raises what ends a stream that asks for another session than that.
