@@ -557,13 +557,14 @@ def test_an_heir_takes_over_what_was_sealed_for_it() -> None:
         assert after.heirs[partition] == NOBODY
 
 
-def handing_over() -> tuple[Desk, int]:
-    """A third worker has come to two; the first group that changes hands is of one partition: this one."""
-    desk = formed(2, replicas=2, handover_group=1)
+def handing_over(group: int = 1) -> tuple[Any, ...]:
+    """A third worker has come to two; the first group that changes hands is of so few partitions: these."""
+    desk = formed(2, replicas=2, handover_group=group)
     desk.register(7, registration("worker-2", 3))
     desk.tick(980, 0, 1, 7)
-    (partition,) = np.flatnonzero(desk.view.heirs != NOBODY).tolist()
-    return desk, partition
+    partitions = np.flatnonzero(desk.view.heirs != NOBODY).tolist()
+    assert len(partitions) == group
+    return desk, *partitions
 
 
 def test_a_seal_for_another_heir_or_view_is_void() -> None:
@@ -597,6 +598,24 @@ def test_nothing_is_stored_while_an_heir_is_waited_for_but_what_ends_the_wait() 
     desk.do(desk.manager.report(primary, Report(sealed=[sealed]), 1000))
     assert desk.view.version > version
     assert ("worker-2", 3) in copies_of(desk.view, learning), "counted with it"
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_one_view_ends_the_pause_of_all_who_seal_before_the_next_tick(is_late: bool) -> None:
+    desk, first, second = handing_over(2)
+    view = desk.view
+
+    def seal(partition: int) -> Sequence[Order]:
+        heir = f"worker-{int(view.heirs[partition])}"
+        sealed = Sealed(partition=partition, epoch=1, heir=heir, version=view.version)
+        return desk.manager.report(int(view.table[partition]), Report(sealed=[sealed]), 990)
+
+    assert seal(first) == []
+    (order,) = desk.manager.tick(1000) if is_late else seal(second)
+    assert isinstance(order, Store)
+    desk.do([order])
+    assert desk.view.table[first] == view.heirs[first]
+    assert (desk.view.table[second] == view.heirs[second]) != is_late
 
 
 def test_learners_that_catch_up_one_after_the_other_are_counted_together() -> None:

@@ -43,10 +43,16 @@ class Claims:
         self._diverged: dict[int, _Claim] = {}
         self._silent: dict[tuple[_Process, str], None] = {}
 
-    @property
-    def urgent(self) -> bool:
-        """Whether somebody waits for a view: partitions that pause, or whose answers are held up."""
-        return bool(self._sealed or self._diverged or self._silent)
+    def urgent(self, view: View, is_tick: bool) -> bool:
+        """Whether somebody waits for a view: partitions that pause, or whose answers are held up.
+
+        Those that pause for their heirs wait for each other, until the next tick: one view for all ends it sooner than
+        a view for each primary.
+        """
+        sealed = len(self._sealed)
+        if sealed and (is_tick or sealed >= int((view.heirs != NOBODY).sum())):
+            return True
+        return bool(self._diverged or self._silent)
 
     def may_count(self, view: View, long_ago_ms: int) -> bool:
         """Whether there are learners to be counted: all that the view has, or one that has waited for long enough."""

@@ -206,7 +206,7 @@ class Manager:
         """Time has passed."""
         if self._seats.slept(now_ms):
             self._progress.restart(self._view, now_ms)
-        return [*self._seats.tick(now_ms), *self._go_on(now_ms)]
+        return [*self._seats.tick(now_ms), *self._go_on(now_ms, is_tick=True)]
 
     # Operators
 
@@ -271,12 +271,12 @@ class Manager:
         self.trouble = error
         return []
 
-    def _go_on(self, now_ms: int) -> list[Order]:
+    def _go_on(self, now_ms: int, is_tick: bool = False) -> list[Order]:
         """Does what is due: lets workers go, tells what is wanted, and has the next view stored."""
         if not self._started or self._write is not None or now_ms < self._retry_ms:
             return []
         orders = self._follow_moves()
-        urgent = self._seats.changed or self._claims.urgent
+        urgent = self._seats.changed or self._claims.urgent(self._view, is_tick)
         if not (urgent or self._unsaved or self._is_time(now_ms)):
             return orders
         draft, blamed = self._draft(now_ms)

@@ -47,7 +47,7 @@ class _Picture:
     @property
     def want(self) -> int:
         """Copies that each partition should have."""
-        return self.goal.shape[1]
+        return int(self.goal.shape[1])
 
     @property
     def enough(self) -> _Counts:
