@@ -69,9 +69,9 @@ def test_workers_that_are_killed_and_frozen_take_nothing_with_them(running: Call
     assert run.failures.total() == 0, "neither calls nor the probes' streams notice anything but a pause"
 
 
-def test_two_at_once_take_nothing_with_them_where_there_are_three_copies(running: Callable[..., Run]) -> None:
+def test_two_deaths_take_nothing_with_them_where_there_are_three_copies(running: Callable[..., Run]) -> None:
     run = running(workers=4, replicas=3)
-    make(run, "both", "both")
+    make(run, "both", "row", "row")
     checked(run)
     assert run.failures.total() == 0
 

@@ -22,7 +22,6 @@ from ringmill.engine.ledger_arrays import AGAIN, DIVERGED
 from ringmill.engine.outcomes import Outcomes
 from ringmill.server.node.copying import Copying
 from ringmill.server.node.guest import Guests
-from ringmill.server.node.mending import Mending
 from ringmill.server.node.node import Node
 from ringmill.server.node.pending import Pendings
 from ringmill.server.node.roles import LEARNER, PRIMARY, REPLICA
@@ -354,19 +353,6 @@ def survivor_skips(succeed: Callable[..., Any]) -> Callable[..., Any]:
         self._ledger.sources[differ] = source
         self._ledger.held[differ] = 1
         return []
-
-    return wrong
-
-
-@mistake(Mending, "verdict")
-def survivor_demoted(verdict: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy that differs from a new primary is taken off the list at once, though it may be all that is left."""
-
-    def wrong(self: Any, channel: Any, number: int, missing: list[int], now_ns: int) -> None:
-        told = (channel.name, number) in self._told
-        verdict(self, channel, number, [] if told else missing, now_ns)
-        for partition in missing if told else ():
-            self._differs(partition, channel)
 
     return wrong
 

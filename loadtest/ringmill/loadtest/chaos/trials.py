@@ -23,6 +23,8 @@ Trial = dict[str, Any]
 CALM_S = (0.05, 0.15)
 """Service before each trial, so that it comes at no particular moment."""
 FROZEN_S = (1.0, 2.0)
+APART_S = (0.0, 0.1)
+"""Between two deaths in a row: before, while and after the first is dealt with."""
 QUIET_CLIENTS = 2
 QUIET_BATCHES = 400
 _BATCH_EVENTS = 4096
@@ -68,6 +70,7 @@ class Trials:
             "kill": lambda: [self._sudden("kill", [self._any_worker()], signal.SIGKILL)],
             "stop": lambda: [self._sudden("stop", [self._any_worker()], signal.SIGSTOP)],
             "both": lambda: [self._sudden("both", self._random.sample(self._cluster.workers, 2), signal.SIGKILL)],
+            "row": lambda: [self._in_a_row()],
             "balancer-kill": lambda: [self._sudden("balancer-kill", [BALANCER], signal.SIGKILL)],
             "balancer-stop": lambda: [self._sudden("balancer-stop", [BALANCER], signal.SIGSTOP)],
             "scale": self._scale,
@@ -88,13 +91,20 @@ class Trials:
         self._run.settle()
         time.sleep(self._random.uniform(*CALM_S))
 
-    def _sudden(self, kind: str, victims: Sequence[str], number: int) -> Trial:
+    def _in_a_row(self) -> Trial:
+        """The second one dies while the cluster is busy with the death of the first."""
+        victims = self._random.sample(self._cluster.workers, 2)
+        return self._sudden("row", victims, signal.SIGKILL, self._random.uniform(*APART_S))
+
+    def _sudden(self, kind: str, victims: Sequence[str], number: int, apart_s: float = 0.0) -> Trial:
         primaries = self._run.primaries()
         self._calm()
         epoch = self._cluster.epoch() or 0
         at_ns = self._run.now_ns()
         pids = [self._cluster.pid(victim) for victim in victims]
-        for victim in victims:
+        for place, victim in enumerate(victims):
+            if place:
+                time.sleep(apart_s)
             self._cluster.signal(victim, number)
         if number == signal.SIGSTOP:
             time.sleep(self._random.uniform(*FROZEN_S))
