@@ -388,22 +388,73 @@ def test_a_session_is_resumed_where_a_worker_was_away_unless_that_has_lost_its_s
         assert other.responses[0].stream.session == session
 
 
-def test_a_partition_that_begins_anew_ends_who_has_something_there_and_forgets_what_came_before(
-    world: World, make_request: Request
+@pytest.mark.parametrize("on_its_way", [False, True])
+@pytest.mark.parametrize("producer", ["", "p"])
+def test_a_partition_that_begins_anew_ends_every_stream_that_has_sent_something_there(
+    world: World, make_request: Request, producer: str, on_its_way: bool
 ) -> None:
     client, other = world.open(1), world.open(2)
-    world.send(2, make_request([world.key_of(1)], 1))
+    named = {"producer": producer, "sequence": 1} if producer else {}
+    world.send(1, make_request([world.key_of(1)], 2, **named))
+    world.send(2, make_request([world.key_of(0)], 1))
     world.settle()
-    world.send(1, make_request([world.key_of(1)], 2))
-    world.write(1)
+    if on_its_way:
+        world.send(1, make_request([world.key_of(1)], 3, **(named | {"sequence": 2})))
+        world.write(1)
+    world.lose(1)
+    assert client.finished is None, "the worker may come back"
+    world.restart(1)
+    assert client.finished is not None
+    assert client.finished[0] == (Code.FAILED_PRECONDITION if producer else Code.UNAVAILABLE)
+    assert [numbers(each) for each in client.responses] == [[2]]
+    world.send(2, make_request([world.key_of(1)], 3))
+    world.settle()
+    assert [numbers(each) for each in other.responses] == [[1], [3]], "it was not concerned"
+    assert list(world.workers[1].parts[-1].previous) == [0]
+
+
+def test_what_an_earlier_stream_of_an_identity_has_sent_ends_nobody(world: World, make_request: Request) -> None:
+    world.open(1)
+    world.send(1, make_request([world.key_of(1)], 1))
+    world.half_close(1)
+    world.settle()
+    client = world.open(2)
+    world.send(2, make_request([world.key_of(0)], 2))
+    world.settle()
+    world.lose(1)
+    world.restart(1)
+    world.settle()
+    assert len({part.producer for worker in world.workers for part in worker.parts}) == 1
+    assert client.finished is None
+
+
+def test_a_session_that_was_resumed_ends_whatever_its_newest_stream_has_sent(
+    world: World, make_request: Request
+) -> None:
+    first = world.open(1)
+    world.send(1, make_request([world.key_of(1)], 1, producer="p", sequence=1))
+    world.settle()
+    world.router.closed(1)
+    client = world.open(2)
+    world.send(2, opening(make_request, session=first.responses[0].stream.session))
+    world.settle()
     world.lose(1)
     world.restart(1)
     assert client.finished is not None
-    assert client.finished[0] == Code.UNAVAILABLE
-    world.send(2, make_request([world.key_of(1)], 3))
+    assert client.finished[0] == Code.FAILED_PRECONDITION
+
+
+def test_what_was_to_go_to_a_partition_that_begins_anew_does_not_go_there(world: World, make_request: Request) -> None:
+    client = world.open(1)
+    world.send(1, make_request([world.key_of(1)], 1))
     world.settle()
-    assert [numbers(each) for each in other.responses] == [[1], [3]]
-    assert list(world.workers[1].parts[-1].previous) == [0]
+    world.cut(1)
+    world.send(1, make_request([world.key_of(1)], 2))
+    world.restart(1)
+    world.settle()
+    assert [numbers(each) for each in client.responses] == [[1]]
+    assert client.finished is not None
+    assert world.workers[1].parts == [], "its key would begin anew in the same stream"
 
 
 def test_nothing_is_said_of_pipelines_before_any_worker_has_come_back(world: World, make_request: Request) -> None:

@@ -3,6 +3,7 @@
 from collections import deque
 
 from ringmill.balancer.batch import Batch
+from ringmill.balancer.routing import Mask
 from ringmill.balancer.sessions import Identity, Producer
 from ringmill.core.agreement import Agreement, Metadata, StreamLimits, first_of
 from ringmill.core.errors import Code, RingmillError
@@ -58,6 +59,7 @@ class ClientStream:
         "held",
         "id",
         "identity",
+        "numbers_from",
         "paused",
         "producer",
         "sequence",
@@ -77,6 +79,8 @@ class ClientStream:
         self.identity: Identity | None = None
         """Who it is to the workers; None before its first message."""
         self.producer: Producer | None = None
+        self.numbers_from = 0
+        """Batches of its identity up to this number were another stream's."""
         self.held: deque[Held] | None = None
         """What waits for the stream to be open; None: nothing needs to."""
         self.batches: deque[Batch] = deque()
@@ -117,6 +121,14 @@ class ClientStream:
             )
         identity.number = head.sequence
         return identity.number
+
+    def may_have_touched(self, partitions: Mask) -> bool:
+        """Whether it, or an older stream of its session, may have handed over something for one of these partitions."""
+        identity, producer = self.identity, self.producer
+        if identity is None or self.held is not None:  # if its session is lost, the workers say so
+            return False
+        resumed = producer is not None and producer.session != identity.fence
+        return resumed or bool((identity.last[partitions] > self.numbers_from).any())
 
     @property
     def committed_through(self) -> int:

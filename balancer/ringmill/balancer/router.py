@@ -40,7 +40,7 @@ _CODES = {int(code): code for code in Code}
 _PRIMARY_LEVEL = AckLevel.ACK_LEVEL_PRIMARY
 
 _IN_DOUBT = "a worker was lost, and nobody knows whether it applied the batch: send it again under its sequence"
-_BEGUN_ANEW = "a partition has begun anew without its state, and a batch that was on its way there may be lost with it"
+_BEGUN_ANEW = "keys of this stream were lost with the last worker that held them, and begin anew without their state"
 _NEWER_STREAM = "a newer stream of this producer has been opened"
 _OTHER_PIPELINES = "the pipelines served have changed: open the stream again"
 _NOT_OPENED = "the workers did not open the stream in time: try again"
@@ -329,6 +329,7 @@ class Router:
         agreement = stream.agreement
         if not agreement.producer:
             identity = stream.identity = self._sessions.anonymous(served.index)
+            stream.numbers_from = identity.number
             return identity
         number = producer_number(served.name, agreement.producer)
         asked = agreement.session
@@ -391,12 +392,12 @@ class Router:
             self._reroute(now_ns)
 
     def _begin_anew(self, partitions: Mask, now_ns: int) -> None:
-        """Partitions have lost their state: who has something in doubt there must hear of it."""
+        """Partitions have lost their state: every stream that has sent something there ends, and says so."""
+        for state in self._streams:
+            if state.may_have_touched(partitions):
+                code = Code.UNAVAILABLE if state.producer is None else Code.FAILED_PRECONDITION
+                self._streams.break_off(state, partitions, code, _BEGUN_ANEW, now_ns)
         self._sessions.restarted(partitions)
-        doubtful = [part for outbox in self._outboxes.values() for part in outbox.handed()]
-        for part in (*doubtful, *self._routing.doubtful):
-            if part.wanted and part.handed and partitions[part.touched].any():
-                self._streams.fail(part, Code.UNAVAILABLE, _BEGUN_ANEW, now_ns)
 
     def _settle(self, now_ns: int) -> None:
         """Gives up what has looked for a worker for too long."""

@@ -16,7 +16,7 @@ from ringmill.balancer.effects import Effect, Finish, Pause, Resume, Send
 from ringmill.balancer.limits import RouterLimits
 from ringmill.balancer.openings import Openings
 from ringmill.balancer.outbox import Outbox
-from ringmill.balancer.routing import Routing
+from ringmill.balancer.routing import Mask, Routing
 from ringmill.balancer.sessions import Sessions
 from ringmill.core.agreement import Metadata, Served
 from ringmill.core.errors import Code, Reason, RingmillError
@@ -190,6 +190,17 @@ class Streams:
         self._forget(state, state.batches.pop())
         self.end(state, code, detail)
         self.advance(state, now_ns)
+
+    def break_off(self, stream: ClientStream, partitions: Mask, code: Code, detail: str, now_ns: int) -> None:
+        """Ends a stream at its first batch without an answer that touches one of these; without such, after all."""
+        batches = (*stream.uncommitted, *stream.batches)
+        for part in (part for batch in batches for part in batch.parts):
+            if part.wanted and partitions[part.touched].any():
+                self.fail(part, code, detail, now_ns)
+                return
+        if not stream.ending:
+            self.end(stream, code, detail)
+            self.advance(stream, now_ns)
 
     def end(self, stream: ClientStream, code: Code, detail: str) -> None:
         """Puts an end after all that the stream has sent so far."""
