@@ -185,6 +185,22 @@ def test_a_leaving_worker_does_not_wait_for_a_balancer_that_is_gone() -> None:
     assert run.let_go == 1
 
 
+def test_a_leaving_worker_waits_for_a_balancer_while_it_has_the_only_copy_of_something() -> None:
+    run = Run()
+    run.view()
+    run.hear(Producer().part(1, ["k"]))
+    run.link.handler.on_close(Status(Code.UNAVAILABLE))
+    run.host.leave()
+    for _ in range(100):
+        run.loop.run(0.5)
+    assert run.let_go == 0
+    run.loop.run(0.0)  # dials
+    run.view(2, "b")  # and another has copies
+    run.link.handler.on_close(Status(Code.UNAVAILABLE))
+    run.loop.run(0.5)
+    assert run.let_go == 1
+
+
 def test_heartbeats_follow_the_balancers_wish() -> None:
     run = Run()
     run.hear(JoinResponse(heartbeat_ms=40).SerializeToString())

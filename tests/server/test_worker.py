@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -36,6 +37,24 @@ def test_a_view_does_not_make_a_draining_worker_ready(capsys: pytest.CaptureFixt
     worker._drain()
     worker._announce()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("drain_s", "stops"), [(None, False), (0.05, True)])
+def test_sigterm_waits_for_whoever_takes_what_is_held_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, drain_s: float | None, stops: bool
+) -> None:
+    config = WorkerConfig(app=Path("app.py"), join="127.0.0.1:1", transport="cq", drain_s=drain_s)
+    worker = Worker(config, [], None, 0.0, Telemetry.off())
+    host, loop = Mock(), Mock()
+    monkeypatch.setattr(worker, "_host", host)
+    monkeypatch.setattr(worker, "_loop", loop)
+    worker._ready = True
+    worker._drain()
+    host.leave.assert_called_once_with()
+    assert loop.call_later.called is stops
+    loop.stop.assert_not_called()
+    worker._drain()
+    loop.stop.assert_called_once_with()
 
 
 def test_a_worker_of_a_cluster_takes_no_events_from_callers() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 STOP_TIMEOUT_S = 10.0
+LEAVE_S = 1.0
 WHOLE_TIMEOUT_S = 60.0
 PARENT_VARIABLE = "RINGMILL_PARENT_PID"
 """Tells our own processes to end when this one does, even if it is killed (ringmill.cli.process)."""
@@ -93,6 +94,9 @@ class Process:
             self._process.stdin.close()
         if not self._ends_with_stdin:
             self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(LEAVE_S)
+            self._process.terminate()  # asked twice, since nobody may be left to take what a worker holds
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

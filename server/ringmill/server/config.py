@@ -45,8 +45,9 @@ class WorkerConfig:
     """Keys a partition may hold; the next one is refused OVERLOADED."""
     reconnect_s: float = 0.2
     """Pause before dialling the balancer again."""
-    drain_s: float = 30.0
-    """How long SIGTERM waits until the partitions are moved elsewhere, or what is in flight is answered."""
+    drain_s: float | None = None
+    """How long SIGTERM waits at most. None: with a balancer until another worker has all that this one holds, and else
+    until what is in flight is answered, 30 s at most."""
     reflection: bool = True
     """Serve gRPC reflection on the own port."""
     prometheus_port: int | None = None

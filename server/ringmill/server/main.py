@@ -35,6 +35,9 @@ from ringmill.transport.api import Limits, Loop, Server
 from ringmill.transport.health import Health
 from ringmill.transport.reflection import reflection_routes
 
+ANSWER_S = 30.0
+"""How long what is in flight may take to be answered, where nothing else is said."""
+
 logger = logging.getLogger("ringmill.worker")
 
 
@@ -213,17 +216,19 @@ class Worker:
         self._loop.stop()
 
     def _drain(self) -> None:
-        """Serves on until the balancer needs it no more, or all is answered; a second signal stops at once."""
+        """Serves on until others have what it holds, or all is answered; a second signal stops at once."""
         if not self._ready or self._draining:
             self._loop.stop()
             return
         self._draining = True
         for name in ("", SERVICE):
             self._health.set_serving(name, False)
-        self._loop.call_later(self._config.drain_s, self._loop.stop)
+        drain_s = self._config.drain_s
+        if drain_s is not None or self._host is None:
+            self._loop.call_later(ANSWER_S if drain_s is None else drain_s, self._loop.stop)
         if self._server is not None:
-            self._server.stop(self._config.drain_s)
+            self._server.stop(ANSWER_S if drain_s is None else drain_s)
         if self._host is not None:
             self._host.leave()
         elif self._server is not None:
-            self._loop.call_later(min(0.2, self._config.drain_s), self._loop.stop)
+            self._loop.call_later(0.2 if drain_s is None else min(0.2, drain_s), self._loop.stop)

@@ -48,8 +48,13 @@ def worker(
     partitions: PartitionsOption = 1021,
     keys_max: Annotated[int, typer.Option(help="Keys a partition may hold; more are refused.", min=1)] = 65_536,
     drain_time: Annotated[
-        float, typer.Option(help="Seconds that SIGTERM waits until its partitions have moved elsewhere.", min=0)
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            help="Seconds that SIGTERM waits at most, even if what is held here is then lost.",
+            min=0,
+            show_default="until others have it",
+        ),
+    ] = None,
     prometheus_port: PrometheusPortOption = None,
     transport: TransportOption = "auto",
 ) -> None:

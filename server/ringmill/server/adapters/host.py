@@ -54,6 +54,7 @@ class Host:
             up=lambda: self._feed(node.link_up),
             heard=partial(self._feed, node.link_frame),
             down=lambda: self._feed(node.link_down),
+            held_alone=lambda: node.held_alone,
             on_let_go=on_let_go,
             on_fatal=self._fail,
         )

@@ -10,7 +10,7 @@ from ringmill.transport.api import Channel, Loop, Status, Stream
 JOIN = "/ringmill.internal.v1.LinkService/Join"
 _FATAL = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.ALREADY_EXISTS, Code.PERMISSION_DENIED})
 _PATIENCE_S = 0.5
-"""How long a leaving worker looks for a balancer that is gone."""
+"""How often a leaving worker looks whether the balancer is gone."""
 
 logger = logging.getLogger("ringmill.worker")
 
@@ -27,10 +27,13 @@ class Link:
         up: Callable[[], None],
         heard: Callable[[bytes], None],
         down: Callable[[], None],
+        held_alone: Callable[[], int],
         on_let_go: Callable[[], None],
         on_fatal: Callable[[RingmillError], None],
     ) -> None:
         """up, heard, down: hear of each stream, its messages, and its end.
+
+        held_alone: in how many partitions this worker has the only copy.
 
         on_let_go: the balancer needs the worker no more, or is gone while the worker wants to leave. on_fatal: the
         balancer refuses this worker for good.
@@ -41,14 +44,15 @@ class Link:
         self._up = up
         self._heard = heard
         self._down = down
+        self._held_alone = held_alone
         self._on_let_go = on_let_go
         self._on_fatal = on_fatal
         self._stream: Stream | None = None
         self._outgoing: Outgoing | None = None
         self._answered = False
         """Whether the balancer has said anything on this stream: only then there is one."""
-        self._leaving = False
         self._over = False
+        self._warned = False
         self._told = ""
         """The last break that was logged, so that an absent balancer is one line and not three a second."""
 
@@ -62,8 +66,7 @@ class Link:
         self._up()
 
     def leave(self) -> None:
-        """The worker waits to be let go; not for long if there is no balancer that could."""
-        self._leaving = True
+        """The worker waits to be let go; without a balancer only for the sake of what would be lost."""
         self._loop.call_later(_PATIENCE_S, self._look)
 
     def add(self, chunk: bytes | memoryview) -> None:
@@ -116,7 +119,14 @@ class Link:
     def _look(self) -> None:
         if self._over:
             return
-        if self._answered and self._stream is not None:
+        alone = self._held_alone()
+        if alone and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%d partitions are nowhere else: leaving when another worker has them; a second signal does not wait",
+                alone,
+            )
+        if alone or (self._answered and self._stream is not None):
             self._loop.call_later(_PATIENCE_S, self._look)
         else:
             self._end()

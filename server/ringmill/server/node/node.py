@@ -319,6 +319,12 @@ class Node:
         if self._linked:
             self.effects.append(ToLink(JoinRequest(draining=True).SerializeToString()))
 
+    @property
+    def held_alone(self) -> int:
+        """Partitions with a history that has no other copy, as far as this worker knows."""
+        alone = (self.roles.role == PRIMARY) & (self.view.copies() <= 1) & (self.ledger.index > 0)
+        return int(alone.sum())
+
     def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
         """Takes an input. What that raises makes this worker unfit to go on: better no copy than a wrong one."""
         try:
