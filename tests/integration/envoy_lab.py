@@ -1,10 +1,12 @@
 """A control plane, workers that only tell who they are, and a real Envoy in front of them."""
 
+import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,8 +14,7 @@ import numpy as np
 
 from ringmill.balancer.adapters.xds import Desk
 from ringmill.balancer.xds.settings import XdsSettings
-from ringmill.cli.envoy.bootstrap import Bootstrap, Variant
-from ringmill.cli.envoy.run import Envoy
+from ringmill.cli.envoy.bootstrap import Variant
 from ringmill.core.hashing import PARTITIONS, partition_of
 from ringmill.core.maglev import maglev
 from ringmill.core.view import Member, View
@@ -52,14 +53,13 @@ class Teller:
 class Lab:
     """Everything but Envoy is one loop in a thread."""
 
-    def __init__(self, folder: Path, direct: bool = True) -> None:
-        self._folder = folder
+    def __init__(self, direct: bool = True) -> None:
         self._loop = make_loop("cq")
         self._servers: dict[str, Server] = {}
         self.addresses: dict[str, str] = {}
         self._thread = threading.Thread(target=self._loop.run, daemon=True)
         self._version = 0
-        self.envoy: Envoy | None = None
+        self.envoy: subprocess.Popen[bytes] | None = None
         self._thread.start()
         self.start_worker(ROUTER)
         self.desk = self.do(
@@ -112,14 +112,16 @@ class Lab:
 
     def start_envoy(self, variant: Variant = "delta") -> str:
         """Starts Envoy; returns where it takes streams."""
-        self.envoy = Envoy(Bootstrap(self.xds, variant=variant), self._folder, 1, "warning")
-        places: list[str] = []
-        until(lambda: bool(places.extend(self.envoy.listening()) or places))  # type: ignore[union-attr]
-        return places[0]
+        words = [sys.executable, "-m", "ringmill.cli.main", "envoy", "run", "--xds", self.xds, "--variant", variant]
+        self.envoy = subprocess.Popen([*words, "--drain-time", "0"], stdout=subprocess.PIPE)
+        assert self.envoy.stdout is not None
+        address: str = json.loads(self.envoy.stdout.readline())["address"]
+        return address
 
     def close(self) -> None:
         if self.envoy is not None:
-            self.envoy.stop()
+            self.envoy.terminate()
+            assert self.envoy.wait(WAIT_S) == 0
         self.do(lambda: [server.stop() for server in self._servers.values()])
         self._loop.call_soon(self._loop.stop)
         self._thread.join(WAIT_S)

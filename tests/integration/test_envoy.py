@@ -1,7 +1,6 @@
 """Envoy itself in front: it picks the workers that our own table names, from a header or from the first message."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ KEYS = [f"user-{number}" for number in range(3000)]
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path)
+def lab() -> Iterator[Lab]:
+    made = Lab()
     try:
         yield made
         assert not made.desk.counts.refused

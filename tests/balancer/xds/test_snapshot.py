@@ -6,12 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterLbPolicy
-from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
+from envoy_data_plane.envoy.config.core.v3 import Address, Locality, Metadata, SocketAddress
+from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints
+from envoy_data_plane.envoy.config.endpoint.v3 import Endpoint as LibraryEndpoint
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryResponse, DiscoveryResponse
+from envoy_data_plane.google.protobuf import Struct
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ringmill.balancer.adapters.admin import ADMIN
 from ringmill.balancer.xds import clusters, edge
+from ringmill.balancer.xds.assignments import encode_assignment
 from ringmill.balancer.xds.check import check_links, check_members
 from ringmill.balancer.xds.requests import Answer
 from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, TYPES, Snapshot
@@ -131,17 +137,35 @@ def test_versions_come_from_content_alone() -> None:
     assert all(grown.kind(ASSIGNMENT)[name].version == first.kind(ASSIGNMENT)[name].version for name in unchanged)
 
 
-def test_an_assignment_that_is_put_together_is_what_the_library_reads() -> None:
-    encoder = clusters.AssignmentEncoder()
-    for count in (0, 1, 3, 200):
-        members = [Endpoint(f"w{number}", "10.1.2.3", 1 + number, 1 + number % 128) for number in range(count)]
-        for _ in range(2):  # the second time from what is remembered
-            found = ClusterLoadAssignment.parse(encoder.encode("some", members))
-            assert bytes(ClusterLoadAssignment.parse(bytes(found))) == bytes(found)
-            assert len(found.endpoints) == bool(count)
-            assert [each.load_balancing_weight for group in found.endpoints for each in group.lb_endpoints] == [
-                each.weight for each in members
-            ]
+def library_assignment(members: list[Endpoint]) -> ClusterLoadAssignment:
+    group = LocalityLbEndpoints(
+        locality=Locality(region="ringmill"),
+        load_balancing_weight=1,
+        lb_endpoints=[
+            LbEndpoint(
+                endpoint=LibraryEndpoint(
+                    address=Address(socket_address=SocketAddress(address=each.host, port_value=each.port)),
+                    hostname=each.name,
+                ),
+                metadata=Metadata(filter_metadata={"envoy.lb": Struct.from_dict({"hash_key": each.name})}),
+                load_balancing_weight=each.weight,
+            )
+            for each in members
+        ],
+    )
+    return ClusterLoadAssignment(cluster_name="some", endpoints=[group] if members else [])
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
+
+
+@given(
+    st.lists(
+        st.builds(Endpoint, NAMES, st.ip_addresses().map(str), st.integers(1, 65_535), st.integers(1, 128)), max_size=9
+    )
+)
+def test_an_assignment_is_what_the_library_would_write(members: list[Endpoint]) -> None:
+    assert bytes(ClusterLoadAssignment.parse(encode_assignment("some", members))) == bytes(library_assignment(members))
 
 
 def test_responses_are_resources_one_after_another() -> None:

@@ -1,20 +1,18 @@
-"""CDS and EDS: the processes that streams may go to, and how one of them is chosen."""
+"""CDS: the groups of processes that streams may go to, and how one of them is chosen."""
 
-from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import envoy_data_plane.envoy.config.cluster.v3 as clusters
 import envoy_data_plane.envoy.config.core.v3 as core
-import envoy_data_plane.envoy.config.endpoint.v3 as endpoints
 from envoy_data_plane.envoy.extensions.clusters.aggregate.v3 import ClusterConfig as Aggregate
 from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
     HttpProtocolOptions,
     HttpProtocolOptionsExplicitHttpConfig,
 )
 from envoy_data_plane.envoy.type.v3 import Percent
-from envoy_data_plane.google.protobuf import Any, Struct
+from envoy_data_plane.google.protobuf import Any
 
-from ringmill.balancer.xds.settings import CLIENTS, OWNERS, ROUTERS, WORKERS, Endpoint
+from ringmill.balancer.xds.settings import CLIENTS, OWNERS, ROUTERS, WORKERS
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -22,11 +20,6 @@ _AGGREGATE = "envoy.clusters.aggregate"
 
 _UNBOUNDED = 1_000_000
 """Streams are long: the balancer bounds them, by tenant and by bytes, which a breaker cannot."""
-
-_GROUPS_FIELD = 2
-"""Number of ClusterLoadAssignment.endpoints."""
-
-_LOCALITY = core.Locality(region="ringmill")
 
 
 def own_source() -> core.ConfigSource:
@@ -73,52 +66,6 @@ def client_cluster() -> clusters.Cluster:
         type=clusters.ClusterDiscoveryType.EDS,
         eds_cluster_config=clusters.ClusterEdsClusterConfig(eds_config=own_source()),
         lb_policy=clusters.ClusterLbPolicy.ROUND_ROBIN,
-    )
-
-
-class AssignmentEncoder:
-    """Encodes who is in a cluster. Each member is encoded once, whatever else changes: a thousand take 150 ms."""
-
-    def __init__(self) -> None:
-        self._known: dict[Endpoint, bytes] = {}
-
-    def encode(self, cluster: str, members: Sequence[Endpoint]) -> bytes:
-        """An encoded ClusterLoadAssignment. One locality: who serves a key is not a matter of nearness."""
-        head = bytes(endpoints.ClusterLoadAssignment(cluster_name=cluster))
-        if not members:
-            return head
-        group = bytes(endpoints.LocalityLbEndpoints(locality=_LOCALITY, load_balancing_weight=1))
-        return head + _nested(_GROUPS_FIELD, b"".join([group, *(self._encode(each) for each in members)]))
-
-    def forget_all_but(self, members: Iterable[Endpoint]) -> None:
-        """Forgets who is gone."""
-        self._known = {each: self._known[each] for each in members if each in self._known}
-
-    def _encode(self, member: Endpoint) -> bytes:
-        """A group of this member alone: encodings that follow one another are those of the group of all."""
-        found = self._known.get(member)
-        if found is None:
-            found = bytes(endpoints.LocalityLbEndpoints(lb_endpoints=[_lb_endpoint(member)]))
-            self._known[member] = found
-        return found
-
-
-def _nested(number: int, content: bytes) -> bytes:
-    """A field that holds an encoded message: its tag, its length as a varint, and the message."""
-    length, size = bytearray(), len(content)
-    while size > 0x7F:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return bytes([number << 3 | 2]) + bytes(length) + content
-
-
-def _lb_endpoint(member: Endpoint) -> endpoints.LbEndpoint:
-    key = Struct.from_dict({"hash_key": member.name})
-    return endpoints.LbEndpoint(
-        endpoint=endpoints.Endpoint(address=socket_address(member.host, member.port), hostname=member.name),
-        metadata=core.Metadata(filter_metadata={"envoy.lb": key}),
-        load_balancing_weight=member.weight,
     )
 
 

@@ -2,6 +2,7 @@
 
 from ringmill.balancer.placement import eligible
 from ringmill.balancer.xds import clusters, edge
+from ringmill.balancer.xds.assignments import encode_assignment
 from ringmill.balancer.xds.check import check_links, check_members
 from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, Snapshot
 from ringmill.balancer.xds.settings import CLIENTS, ROUTERS, SERVICE, WORKERS, Endpoint, XdsSettings, endpoint_of
@@ -20,7 +21,6 @@ class SnapshotBuilder:
         self._direct = settings.direct
         self._routers = tuple(endpoint_of(address, address) for address in settings.routers)
         self._fixed = _Fixed(endpoint_of("edge", settings.edge, reachable=False), settings.direct, partitions)
-        self._encoder = clusters.AssignmentEncoder()
         self._workers: _Members | None = None
         self._snapshot = Snapshot()
 
@@ -47,9 +47,8 @@ class SnapshotBuilder:
             members[WORKERS] = workers
         check_members(self._fixed.kinds, members)
         assignments = {
-            name: resource(ASSIGNMENT, name, self._encoder.encode(name, each)) for name, each in members.items()
+            name: resource(ASSIGNMENT, name, encode_assignment(name, each)) for name, each in members.items()
         }
-        self._encoder.forget_all_but(workers + self._routers)
         return Snapshot.of(
             {
                 CLUSTER: self._fixed.clusters,
