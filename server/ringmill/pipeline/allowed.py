@@ -12,7 +12,7 @@ BUILTINS = frozenset((*_CALLS, *_RAISED))
 NUMPY_FUNCTIONS = frozenset(("all", "any", "argmax", "argmin", "mean", "prod", "std", "sum", "var"))
 """Functions of NumPy over a state's array that allocate nothing; ufuncs on numbers are allowed too."""
 
-NUMPY_VALUES = frozenset(("pi", "e", "nan", "inf", "float64", "int64", "uint64", "bool_", "int32", "uint32"))
+NUMPY_VALUES = frozenset(("pi", "e", "nan", "inf", "float32", "float64", "int64", "uint64", "bool_", "int32", "uint32"))
 """Constants and types of NumPy that kernels may use."""
 
 _NODES: dict[type[ast.AST], str] = {
@@ -106,6 +106,8 @@ def advice(name: str, value: Any) -> str:
         return f"is a module: kernels know math and numpy; import the function itself: from {value.__name__} import ..."
     if isinstance(value, str):
         return f'is a text: write {name} = label("{value}"), which is a hash inside kernels'
+    if type(value).__name__ == "ndarray":
+        return f"is an array that could change: write {name}.flags.writeable = False after filling it, at most 4 MiB"
     if isinstance(value, (list, dict, set, bytearray)) or module.startswith("array"):
         return f"is a {type(value).__name__}, which could change after compiling: write a tuple"
     if callable(value):

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Plan, Read, StepPlan
+from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Plan, StepPlan
 from ringmill.engine.table import row_dtype
+from ringmill.pipeline.binding import Bound, Reads, bind
 from ringmill.pipeline.check import check_operator, reads_time
 from ringmill.pipeline.fields import Event, State
 from ringmill.pipeline.operators import Operator, Step
@@ -36,7 +37,7 @@ def build_plan(name: str, version: str, event: type[Event], steps: Mapping[str, 
     planned = []
     for step_name, step in steps.items():
         _check_step(step_name, step, event, known, place)
-        planned.append(_plan_step(step_name, step))
+        planned.append(_plan_step(step_name, step, event, known))
         known |= {output.name: output for output in planned[-1].outputs}
     operators = [step.operator for step in steps.values()]
     return Plan(
@@ -46,7 +47,7 @@ def build_plan(name: str, version: str, event: type[Event], steps: Mapping[str, 
         steps=tuple(planned),
         labels=_declared_labels(event, operators, planned),
         uses_time=any(reads_time(operator) for operator in operators),
-        digest=_digest(event.declared, operators, planned),
+        digest=_digest(event.declared, list(steps.values()), planned),
     )
 
 
@@ -82,39 +83,62 @@ def _check_step(name: str, step: Step, event: type[Event], known: Mapping[str, F
             f'"{name}": {step.operator.name} takes {step.operator.event.__name__}, but the pipeline\'s event is '
             f"{event.__name__}: derive {event.__name__} from it, or change the operator",
         )
-    for read in (argument for argument in step.arguments if isinstance(argument, Read)):
-        _check_read(name, read.name, step, known)
+    for reads in (argument for argument in step.arguments if isinstance(argument, Reads)):
+        for read in reads.names:
+            _check_read(name, read, reads.bound, step, event, known)
     check_operator(step.operator)
 
 
-def _check_read(name: str, wanted: str, step: Step, known: Mapping[str, Field]) -> None:
+def _check_read(
+    name: str, wanted: str, bound: Bound, step: Step, event: type[Event], known: Mapping[str, Field]
+) -> None:
     found = known.get(wanted)
     if found is None:
         parts = [other for other in known if other.startswith(f"{wanted}.")]
         hint = " or ".join(f'"{part}"' for part in parts) or f"one of {', '.join(known)}"
         raise wrong(step.place, f'"{name}" reads "{wanted}", which is no field and no earlier output: write {hint}')
-    if found.kind is Kind.LABEL:
-        raise wrong(step.place, f'"{name}" reads "{wanted}", which is a label: an Input is a number')
+    if bound in (Bound.NUMBER, Bound.NUMBERS):
+        if found.kind is Kind.LABEL:
+            raise wrong(step.place, f'"{name}" reads "{wanted}", which is a label: an Input is a number')
+        return
+    if found.kind is Kind.LABEL and found not in event.declared:
+        raise wrong(step.place, f'"{name}" reads "{wanted}", a label of an earlier step: read one of the event')
+    if bound is Bound.LABEL and found.kind is not Kind.LABEL:
+        raise wrong(step.place, f'"{name}" reads "{wanted}", which is a number: it wants a label')
 
 
-def _plan_step(name: str, step: Step) -> StepPlan:
+def _plan_step(name: str, step: Step, event: type[Event], known: Mapping[str, Field]) -> StepPlan:
     operator = step.operator
     state = state_dtype(operator.state)
     outputs = tuple(
         Field(f"{name}.{output.name}" if operator.is_tuple else name, output.kind, output.nullable)
         for output in operator.outputs
     )
+    function, arguments = bind(
+        compilable(cast(FunctionType, operator.function)), step.arguments, known, event.declared, _columns(step)
+    )
     return StepPlan(
         name=name,
-        function=compilable(cast(FunctionType, operator.function)),
+        function=function,
         state=state,
         initial=initial_state(operator.state, state),
         state_fields=operator.state.declared,
-        arguments=step.arguments,
+        arguments=arguments,
         outputs=outputs,
         is_tuple=operator.is_tuple,
         place=str(operator.place),
     )
+
+
+def _columns(step: Step) -> list[tuple[Any, tuple[Field, ...], list[Any]]]:
+    """Each column's reader, linked, its outputs, and the constants that it takes."""
+    operator, found, first = step.operator, [], 0
+    for column in operator.columns:
+        outputs = operator.outputs[first : first + len(column.names)]
+        first += len(column.names)
+        reader = compilable(cast(FunctionType, column.read))
+        found.append((reader, outputs, operator.constants(column.read, 2, step.arguments)))
+    return found
 
 
 def state_dtype(state: type[State]) -> np.dtype[Any]:
@@ -136,7 +160,8 @@ def initial_state(state: type[State], dtype: np.dtype[Any]) -> bytes:
 
 
 def _declared_labels(event: type[Event], operators: list[Operator], steps: list[StepPlan]) -> tuple[str, ...]:
-    found = [label for operator in operators for label in labels_in(cast(FunctionType, operator.function))]
+    functions = [function for op in operators for function in (op.function, *(column.read for column in op.columns))]
+    found = [label for function in functions for label in labels_in(cast(FunctionType, function))]
     fields = [*event.declared, *(field for step in steps for field in step.state_fields)]
     found += [field.default for field in fields if isinstance(field.default, str)]
     constants = [argument for step in steps for argument in step.arguments if isinstance(argument, Constant)]
@@ -144,13 +169,14 @@ def _declared_labels(event: type[Event], operators: list[Operator], steps: list[
     return tuple(sorted({str(label) for label in found if label}))
 
 
-def _digest(fields: tuple[Field, ...], operators: list[Operator], steps: list[StepPlan]) -> str:
+def _digest(fields: tuple[Field, ...], steps: list[Step], plans: list[StepPlan]) -> str:
     """SHA-256 over all that decides what a pipeline computes. Its name and version, which decide nothing, stay out."""
     parts = [FORMAT, *(_describe(field) for field in fields)]
-    for operator, step in zip(operators, steps, strict=True):
-        parts += [step.name, str(step.state.descr), step.initial.hex(), *map(_describe, step.outputs)]
-        parts += [f"{type(argument).__name__} {_argument(argument)}" for argument in step.arguments]
-        parts += fingerprint(cast(FunctionType, operator.function))
+    for step, plan in zip(steps, plans, strict=True):
+        parts += [plan.name, str(plan.state.descr), plan.initial.hex(), *map(_describe, plan.outputs)]
+        parts += [_argument(argument) for argument in step.arguments]
+        for function in (step.operator.function, *(column.read for column in step.operator.columns)):
+            parts += fingerprint(cast(FunctionType, function))
     digest = hashlib.sha256()
     for part in parts:
         encoded = part.encode()
@@ -158,8 +184,8 @@ def _digest(fields: tuple[Field, ...], operators: list[Operator], steps: list[St
     return digest.hexdigest()
 
 
-def _argument(argument: Read | Constant) -> str:
-    return argument.name if isinstance(argument, Read) else f"{argument.kind.name} {argument.value!r}"
+def _argument(argument: Reads | Constant) -> str:
+    return str(argument) if isinstance(argument, Reads) else f"Constant {argument.kind.name} {argument.value!r}"
 
 
 def _describe(field: Field) -> str:

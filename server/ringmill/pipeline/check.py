@@ -26,19 +26,26 @@ class _Record:
 
 def check_operator(operator: Operator) -> None:
     """Raises RingmillError at the first line of the operator, or of a function it calls, that a kernel may not have."""
-    function = operator.function
-    state, event = list(function.__annotations__)[:2]
-    records = {
-        state: _Record(operator.state.__name__, tuple(field.name for field in operator.state.declared), True),
-        event: _Record(
-            operator.event.__name__, (*EVENT_HEADER, *(field.name for field in operator.event.declared)), False
-        ),
-    }
-    for current in reached(_plain(function)):
-        if current is not function:
+    state = _Record(operator.state.__name__, tuple(field.name for field in operator.state.declared), True)
+    event = _Record(operator.event.__name__, (*EVENT_HEADER, *(field.name for field in operator.event.declared)), False)
+    _check_kernel(operator.function, (state, event))
+    for column in operator.columns:
+        _check_kernel(column.read, (state,))
+    if operator.merge is not None:
+        _check_kernel(operator.merge, (state, state))
+    if operator.result is not None:
+        _check_kernel(operator.result, (state,))
+
+
+def _check_kernel(function: object, owners: tuple[_Record, ...]) -> None:
+    """Checks a function whose first parameters are these records, and all that it calls."""
+    plain = _plain(function)
+    records = dict(zip(plain.__code__.co_varnames, owners, strict=False))
+    for current in reached(plain):
+        if current is not plain:
             check_parameters(current)
-        _check_function(current, records if current is function else {})
-    check_calls(_plain(function))
+        _check_function(current, records if current is plain else {})
+    check_calls(plain)
 
 
 def reads_time(operator: Operator) -> bool:

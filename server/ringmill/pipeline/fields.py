@@ -38,6 +38,9 @@ class _Mark:
 
 LABEL_MARK = _Mark()
 INPUT_MARK = _Mark()
+INPUTS_MARK = _Mark()
+TOKEN_MARK = _Mark()
+LABEL_INPUT_MARK = _Mark()
 
 Label: TypeAlias = Annotated[str, LABEL_MARK]
 """A short text with few values: a carrier, a currency. At most 1,024 bytes of UTF-8; empty: missing."""
@@ -45,6 +48,17 @@ Label: TypeAlias = Annotated[str, LABEL_MARK]
 Input: TypeAlias = Annotated[float, INPUT_MARK]
 """A parameter of an operator that is bound, by name, to a field or to an earlier step's output. Whole numbers and bools
 arrive as floats, a missing value as NaN."""
+
+Inputs: TypeAlias = Annotated[tuple[float, ...], INPUTS_MARK]
+"""As `Input`, bound to one or more names: inside the kernel a tuple of floats, in the order of the names."""
+
+Token: TypeAlias = Annotated[int, TOKEN_MARK]
+"""As `Input`, bound to a field of any kind: inside the kernel 64 bits, as of a label, that are equal for equal values
+and differ for others. 0 for a missing value; a label's own hash. For operators that count or compare, and compute
+nothing."""
+
+LabelInput: TypeAlias = Annotated[str, LABEL_INPUT_MARK]
+"""As `Input`, bound to a label: inside the kernel its hash, which the operator may return as a Label."""
 
 
 def label(text: str) -> Label:
@@ -60,7 +74,7 @@ class Array:
     def __getitem__(self, index: int) -> Any:
         raise TypeError("a state exists inside kernels only")
 
-    def __setitem__(self, index: int, value: float) -> None:
+    def __setitem__(self, index: int, value: float | Label) -> None:
         raise TypeError("a state exists inside kernels only")
 
     def __len__(self) -> int:
@@ -72,15 +86,17 @@ class ArraySpec:
     """What `array()` declares."""
 
     length: int
-    fill: Scalar
+    fill: Scalar | str
 
 
-def array(length: int, fill: float = 0.0) -> Array:
-    """Declares an array of `length` elements of the type of `fill`: 0.0 floats, 0 integers, False bools."""
+def array(length: int, fill: float | Label = 0.0) -> Array:
+    """Declares an array of `length` elements of the kind of `fill`: 0.0 floats, 0 integers, False bools, label("")."""
     if not isinstance(length, int) or not 1 <= length <= ARRAY_LENGTH_MAX:
         raise wrong(caller(), f"array({length!r}): the length is a whole number from 1 to {ARRAY_LENGTH_MAX}")
-    if not isinstance(fill, (bool, int, float)):
-        raise wrong(caller(), f"array(fill={fill!r}): write 0.0 for floats, 0 for integers or False for bools")
+    if not isinstance(fill, (bool, int, float, DeclaredLabel)):
+        raise wrong(
+            caller(), f'array(fill={fill!r}): write 0.0 for floats, 0 for integers, False for bools or label("")'
+        )
     return cast(Array, ArraySpec(length, fill))
 
 
@@ -145,8 +161,10 @@ def _state_field(name: str, hint: Any, default: Any, place: Place) -> Field:
     return Field(name, parsed[0], default=check_value(name, parsed[0], default, place))
 
 
-def kind_of(value: Scalar) -> Kind:
-    """The kind that holds a Python number."""
+def kind_of(value: Scalar | str) -> Kind:
+    """The kind that holds a Python value."""
+    if isinstance(value, str):
+        return Kind.LABEL
     if isinstance(value, bool):
         return Kind.BOOL
     return Kind.INTEGER if isinstance(value, int) else Kind.DOUBLE

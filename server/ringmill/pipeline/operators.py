@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin, overload
 from typing import get_type_hints as type_hints
 
-from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Read
-from ringmill.pipeline.fields import INPUT_MARK, Event, State, check_name, check_value, parse_type
+from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind
+from ringmill.pipeline.binding import Bound, Reads, bound_by
+from ringmill.pipeline.fields import Event, State, check_name, check_value, parse_type
 from ringmill.pipeline.place import Place, caller, wrong
 from ringmill.pipeline.windows import Window
 
@@ -20,9 +21,19 @@ class Parameter:
 
     name: str
     kind: Kind | None
-    """None: an Input, read for each event."""
+    """Of a constant."""
+    bound: Bound | None
+    """What an input is bound to, and read from for each event; None: a constant."""
     default: Any
     """inspect.Parameter.empty: it must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Outputs of one kind, as many as there are names: the i-th is `read(state, i, constants...)` after the event."""
+
+    names: tuple[str, ...]
+    read: Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class Step:
     """An operator with its arguments. Its place and name come from the pipeline that it stands in."""
 
     operator: "Operator"
-    arguments: tuple[Read | Constant, ...]
+    arguments: tuple[Reads | Constant, ...]
     place: Place
     window: Window | None = None
     lateness: timedelta = field(default=timedelta(0))
@@ -43,7 +54,14 @@ class Step:
 class Operator:
     """A function that `@operator` has read. Calling it with its parameters makes a step."""
 
-    def __init__(self, function: Callable[..., Any], names: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        names: Mapping[str, Any],
+        merge: Callable[..., None] | None = None,
+        result: Callable[..., Any] | None = None,
+        columns: tuple[Columns, ...] = (),
+    ) -> None:
         self.function = function
         self.name = function.__name__
         self.place = Place(function.__code__.co_filename, function.__code__.co_firstlineno)
@@ -53,14 +71,17 @@ class Operator:
         self.state: type[State] = state
         self.event: type[Event] = event
         self.parameters: tuple[Parameter, ...] = tuple(rest)
-        self.outputs, self.is_tuple = self._read_outputs(hints)
+        self.outputs, self.is_tuple = self._read_columns(columns, hints) if columns else self._read_outputs(hints)
+        self.columns = columns
+        self.merge, self.result = merge, result
+        for helper, own in ((merge, 2), (result, 1), *((column.read, 2) for column in columns)):
+            if helper is not None:
+                self._check_helper(helper, own)
 
-    def __call__(self, *inputs: str, **arguments: float | str) -> Step:
+    def __call__(self, *inputs: str | tuple[str, ...], **arguments: Any) -> Step:
         """Makes a step. Inputs are names of fields or of earlier outputs; other parameters are constants."""
         place = caller()
-        given: dict[str, float | str] = dict(
-            zip((parameter.name for parameter in self.parameters), inputs, strict=False)
-        )
+        given: dict[str, Any] = dict(zip((parameter.name for parameter in self.parameters), inputs, strict=False))
         if len(inputs) > len(self.parameters) or given.keys() & arguments.keys():
             raise wrong(place, f"{self.name}() takes {self._wanted()}")
         given.update(arguments)
@@ -68,10 +89,16 @@ class Operator:
             raise wrong(place, f"{self.name}() has no parameter {name}; it takes {self._wanted()}")
         return Step(self, tuple(self._bind(parameter, given, place) for parameter in self.parameters), place)
 
+    def constants(self, helper: Callable[..., Any], own: int, arguments: tuple[Reads | Constant, ...]) -> list[Any]:
+        """What a step with these arguments gives to its merge, result or column after the first `own` parameters."""
+        wanted = list(inspect.signature(helper).parameters)[own:]
+        by_name = {parameter.name: argument for parameter, argument in zip(self.parameters, arguments, strict=True)}
+        return [by_name[name] for name in wanted]
+
     def _wanted(self) -> str:
         return ", ".join(parameter.name for parameter in self.parameters) or "no parameters"
 
-    def _bind(self, parameter: Parameter, given: Mapping[str, Any], place: Place) -> Read | Constant:
+    def _bind(self, parameter: Parameter, given: Mapping[str, Any], place: Place) -> Reads | Constant:
         value = given.get(parameter.name, parameter.default)
         if value is inspect.Parameter.empty:
             raise wrong(place, f"{self.name}() needs {parameter.name}")
@@ -83,11 +110,13 @@ class Operator:
             )
         if parameter.kind is not None:
             return Constant(parameter.kind, check_value(parameter.name, parameter.kind, value, place))
-        if not isinstance(value, str) or isinstance(value, DeclaredLabel):
+        assert parameter.bound is not None
+        names = value if parameter.bound is Bound.NUMBERS and isinstance(value, (tuple, list)) else (value,)
+        if not names or not all(isinstance(name, str) and not isinstance(name, DeclaredLabel) for name in names):
             raise wrong(
                 place, f'{parameter.name} is an Input: write the name of a field or of an earlier step, as in "z"'
             )
-        return Read(value)
+        return Reads(parameter.bound, tuple(names))
 
     def _read_hints(self, names: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -115,12 +144,12 @@ class Operator:
 
     def _read_parameter(self, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
         hint = hints[parameter.name]
-        if get_origin(hint) is Annotated and INPUT_MARK in get_args(hint):
-            return Parameter(parameter.name, None, parameter.default)
+        if get_origin(hint) is Annotated and (bound := bound_by(get_args(hint))):
+            return Parameter(parameter.name, None, bound, parameter.default)
         parsed = parse_type(hint)
         if parsed is None or parsed[1]:
             raise wrong(self.place, f"{self.name}: {parameter.name} is a float, int, bool, Label or Input")
-        return Parameter(parameter.name, parsed[0], parameter.default)
+        return Parameter(parameter.name, parsed[0], None, parameter.default)
 
     def _read_outputs(self, hints: Mapping[str, Any]) -> tuple[tuple[Field, ...], bool]:
         if "return" not in hints:
@@ -138,6 +167,15 @@ class Operator:
             self._read_output(name, hint) for name, hint in type_hints(result, include_extras=True).items()
         ), True
 
+    def _read_columns(self, columns: tuple[Columns, ...], hints: Mapping[str, Any]) -> tuple[tuple[Field, ...], bool]:
+        if hints.get("return", "nothing") is not type(None):
+            raise wrong(self.place, f"{self.name} has columns, which are its outputs: write -> None")
+        return tuple(
+            self._read_output(name, type_hints(column.read, include_extras=True).get("return"))
+            for column in columns
+            for name in column.names
+        ), True
+
     def _read_output(self, name: str, hint: Any) -> Field:
         check_name(name, self.place)
         parsed = parse_type(hint)
@@ -145,12 +183,53 @@ class Operator:
             raise wrong(self.place, f"{self.name}: output {name} is a float, float | None, int, bool or Label")
         return Field(name, *parsed)
 
+    def _check_helper(self, helper: Callable[..., Any], own: int) -> None:
+        """After its own parameters a helper takes constants of the operator, by their names."""
+        constants = {parameter.name for parameter in self.parameters if parameter.bound is None}
+        parameters = list(inspect.signature(helper).parameters)
+        unknown = [name for name in parameters[own:] if name not in constants]
+        if len(parameters) < own or unknown:
+            first = ("state", "other" if helper is self.merge else "index")[:own]
+            may = ", ".join((*first, *sorted(constants)))
+            raise wrong(self.place, f"{self.name}: {helper.__name__} takes ({may}), the first {own} of them always")
 
-def operator(function: Callable[..., Any]) -> Operator:
+
+@overload
+def operator(function: Callable[..., Any], /) -> Operator: ...
+
+
+@overload
+def operator(
+    *,
+    merge: Callable[..., None] | None = None,
+    result: Callable[..., Any] | None = None,
+    columns: tuple[Columns, ...] = (),
+) -> Callable[[Callable[..., Any]], Operator]: ...
+
+
+def operator(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    merge: Callable[..., None] | None = None,
+    result: Callable[..., Any] | None = None,
+    columns: tuple[Columns, ...] = (),
+) -> Operator | Callable[[Callable[..., Any]], Operator]:
     """Makes an operator of a function `(state: S, event: E, parameters...) -> output`.
 
     It runs once for each event, with the state of the event's key, which it may change in place. What it returns is
     checked: no infinity anywhere, NaN only where the output is `float | None`. If it raises (dividing by zero does), or
     returns what may not be, the key's state stays as it was and the event is rejected OPERATOR_FAILED.
+
+    merge: `(state, other, constants...)` makes of `state` what it would be after the events of `other` too, which came
+        later. Where there is none, two states cannot be made one.
+    result: `(state, constants...)` gives the outputs of a state without an event. Where there is none, an output
+        belongs to its event alone.
+    columns: outputs whose number a parameter decides; the function itself then returns None.
     """
-    return Operator(function, sys._getframe(1).f_locals)
+    names = sys._getframe(1).f_locals
+
+    def make(function: Callable[..., Any]) -> Operator:
+        return Operator(function, names, merge, result, columns)
+
+    return make if function is None else make(function)

@@ -27,6 +27,7 @@ class Pipeline:
         self.place = caller()
         self.event = event
         self.plan: Plan = build_plan(name, version, event, steps, self.place)
+        self.steps: dict[str, Step] = dict(steps)
         self._compiled: CompiledPipeline | None = None
 
     @property

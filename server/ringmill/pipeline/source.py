@@ -6,6 +6,7 @@ changes after loading changes nothing, and an edit anywhere changes the digest.
 
 import ast
 import dis
+import hashlib
 import inspect
 import math
 import textwrap
@@ -25,6 +26,9 @@ from ringmill.pipeline.fields import parse_type
 from ringmill.pipeline.place import Place, wrong
 
 Function = types.FunctionType
+
+TABLE_BYTES_MAX = 4 << 20
+"""Of an array that a kernel refers to and that cannot be written: it becomes part of the machine code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def check_calls(function: Function, above: tuple[Function, ...] = ()) -> None:
     """Refuses a function that calls itself, directly or through others: kernels have no room for a deep stack."""
     above = (*above, function)
     for reference in references(function):
-        if reference.value in above:
+        if any(reference.value is outer for outer in above):
             raise wrong(
                 reference.place, f"{reference.name} calls itself, directly or through others: write a loop instead"
             )
@@ -142,6 +146,8 @@ def _is_fixed(value: Any) -> bool:
     match value:
         case DeclaredLabel() | bool() | int() | float() | np.number() | np.bool_() | np.ufunc():
             return not isinstance(value, int) or -(2**63) <= value < 2**64
+        case np.ndarray():
+            return not value.flags.writeable and value.dtype.kind in "iuf" and value.nbytes <= TABLE_BYTES_MAX
         case tuple():
             return all(_is_fixed(item) and not isinstance(item, types.ModuleType) for item in value)
         case types.ModuleType():
@@ -190,6 +196,8 @@ def fingerprint(function: Function) -> list[str]:
 
 
 def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"array {value.dtype.str} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, tuple):
         return "(" + ",".join(_describe(item) for item in value) + ")"
     if is_tuple_class(value):

@@ -36,6 +36,7 @@ def alarm(source: str, *, above: float | None = None, below: float | None = None
 
     With `below` mirrored: from the first value below it until one is at or over `clear`. Between the two the alarm
     stays as it is, and so it does for a missing value. clear: `above` or `below` itself unless given. State: 8 bytes.
+    Does not merge.
     Source: Schmitt, "A thermionic trigger", Journal of Scientific Instruments 15 (1938).
     """
     place = caller()
