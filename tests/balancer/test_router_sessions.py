@@ -1,7 +1,6 @@
 """Producers: their sessions, what an older stream left behind, and streams without a name."""
 
 from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from ringmill.balancer.sessions import ANONYMOUS, FENCE_BITS, POOL_MAX, producer
 from ringmill.core.errors import Code, Reason
 from ringmill.core.hashing import partition_of
 from ringmill.core.maglev import NOBODY
-from ringmill.engine.ledger import Ledger
 from ringmill.v1.processing_pb2 import ProcessOptions, ProcessResponse
 
 World = Any
@@ -484,5 +482,30 @@ def test_what_an_earlier_balancer_may_have_handed_over_is_not_refused_since_the_
     assert [numbers(each) for each in client.responses] == [[], [0]]
 
 
-def test_idle_producers_leave_workers_room_for_others() -> None:
-    assert 2 * RouterLimits().producers_max <= signature(Ledger).parameters["producers_max"].default
+def test_idle_producers_leave_room_for_streams() -> None:
+    assert 2 * RouterLimits().producers_max <= RouterLimits().identities_max
+
+
+@pytest.mark.parametrize("name", ["", "p"])
+def test_no_stream_is_opened_that_workers_have_no_room_for(
+    make_world: Callable[..., World], make_request: Request, name: str
+) -> None:
+    world = make_world(limits=RouterLimits(identities_max=2)).form()
+    world.open(1)
+    world.send(1, make_request([world.key_of(0)]))
+    world.open(2)
+    world.send(2, make_request([world.key_of(0)], producer="q", sequence=1))
+    world.settle()
+    third = world.open(3)
+    world.send(3, make_request([world.key_of(0)], producer=name, sequence=1))
+    assert third.finished is not None
+    assert third.finished[0] == Code.RESOURCE_EXHAUSTED
+    again = world.open(4)
+    world.send(4, make_request([world.key_of(0)], 7, producer="q", sequence=2))
+    world.settle()
+    assert numbers(again.responses[0]) == [7], "it is known"
+    world.router.closed(1)
+    fifth = world.open(5)
+    world.send(5, make_request([world.key_of(0)], 8))
+    world.settle()
+    assert numbers(fifth.responses[0]) == [8]

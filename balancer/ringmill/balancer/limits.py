@@ -21,5 +21,7 @@ class RouterLimits:
     retention_ms: int = 3_600_000
     """How long a producer without a stream may still resume its session."""
     producers_max: int = 2048
-    """Producers without a stream that are remembered for so long; the longest idle are forgotten first. Workers know
-    4096 at once, those of open streams included: if the idle took all of that, nobody else could open a stream."""
+    """Producers without a stream that are remembered for so long; the longest idle are forgotten first."""
+    identities_max: int = 4096
+    """Producers and streams that workers are to know at once, the idle included: beyond that no stream is opened. Each
+    worker has room for several times as many, so that a copy never has too little for what its primaries took."""

@@ -66,7 +66,9 @@ class Router:
         self._routing = Routing(splitter, view, limits.frame_bytes_max)
         self._outboxes = self._routing.outboxes
         retention_ns = limits.retention_ms * MILLISECOND_NS
-        self._sessions = Sessions(splitter.partitions, retention_ns, limits.producers_max, generation)
+        self._sessions = Sessions(
+            splitter.partitions, retention_ns, limits.producers_max, generation, limits.identities_max
+        )
         self._openings = Openings(self._routing)
         self._forgets = Forgets(self._routing, self._sessions)
         self._catalogue: Mapping[str, Served] = {}

@@ -88,15 +88,19 @@ def producer_number(pipeline: str, name: str) -> int:
 class Sessions:
     """All identities of one balancer."""
 
-    def __init__(self, partitions: int, retention_ns: int, producers_max: int, generation: int) -> None:
+    def __init__(
+        self, partitions: int, retention_ns: int, producers_max: int, generation: int, identities_max: int = 4096
+    ) -> None:
         """Begins with nobody.
 
         retention_ns: a producer without a stream is forgotten after this. producers_max: and before, if there are more.
-        generation: of the balancer; its streams are numbered above those of all earlier ones.
+        generation: of the balancer; its streams are numbered above those of all earlier ones. identities_max: of all
+        that workers are to know at once.
         """
         self._partitions = partitions
         self._retention_ns = retention_ns
         self._producers_max = producers_max
+        self._identities_max = identities_max
         self._fence = generation << FENCE_BITS
         self._first = generation <= 1
         """Whether no earlier balancer can have had streams."""
@@ -110,9 +114,10 @@ class Sessions:
         self._forgotten: list[Identity] = []
 
     def anonymous(self, pipeline: int) -> Identity:
-        """An identity for a stream without a name."""
+        """An identity for a stream without a name. Raises RESOURCE_EXHAUSTED if there are too many."""
         if self._pool:
             return self._pool.pop().serve(pipeline)
+        self._check_room()
         fence = self._next_fence()
         return self._new(ANONYMOUS | fence, fence).serve(pipeline)
 
@@ -133,7 +138,12 @@ class Sessions:
         raise RingmillError(Code.FAILED_PRECONDITION, "this session was never opened: open one with options.session 0")
 
     def open(self, number: int, pipeline: int, session: int, stream: int, brief: bool) -> Producer:
-        """Begins a stream of a producer, in a session that it resumes or in a new one."""
+        """Begins a stream of a producer, in a session that it resumes or in a new one.
+
+        Raises RESOURCE_EXHAUSTED if there are too many.
+        """
+        if number not in self._producers:
+            self._check_room()
         older = self._producers.pop(number, None)
         if older is not None:
             self._alive.pop(older.identity.fence, None)
@@ -202,6 +212,14 @@ class Sessions:
         if now_ns - self._begun_ns <= self._retention_ns:
             return 0
         return next(iter(self._alive), self._fence + 1)
+
+    def _check_room(self) -> None:
+        if len(self._alive) >= self._identities_max:
+            raise RingmillError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{self._identities_max} producers and streams are known, those without a stream included: close "
+                "streams, or use fewer names",
+            )
 
     def _new(self, producer: int, fence: int) -> Identity:
         identity = self._alive[fence] = Identity(producer, fence, self._partitions)

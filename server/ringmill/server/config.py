@@ -43,6 +43,9 @@ class WorkerConfig:
     """Into how many the keys are divided, a prime; the balancer and all workers must agree."""
     keys_max: int = 65_536
     """Keys a partition may hold; the next one is refused OVERLOADED."""
+    producers_max: int = 16_384
+    """Producers and streams that there is room to know: what one balancer lets in, four times, since a new one does not
+    know whom those before it let in within the last hour."""
     reconnect_s: float = 0.2
     """Pause before dialling the balancer again."""
     drain_s: float | None = None

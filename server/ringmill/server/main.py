@@ -52,7 +52,7 @@ def run(config: WorkerConfig) -> int:
     )
     lanes = [make_lane(index, pipeline, config, telemetry) for index, pipeline in enumerate(pipelines.values())]
     telemetry.watch(partial(figures, lanes))
-    ledger = Ledger(config.partitions) if config.join is not None else None
+    ledger = Ledger(config.partitions, config.producers_max) if config.join is not None else None
     worker = Worker(config, lanes, ledger, time.perf_counter() - began_s, telemetry)
     try:
         return worker.run()
