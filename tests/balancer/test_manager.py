@@ -301,6 +301,12 @@ def test_our_own_sleep_says_nothing_about_others() -> None:
         assert all(member.alive for member in desk.view.members), f"at {now_ms}"
 
 
+def test_our_own_sleep_may_come_before_our_first_tick() -> None:
+    desk = formed(replicas=2)
+    desk.do(desk.manager.tick(9000))
+    assert all(member.alive for member in desk.view.members)
+
+
 def test_a_tick_that_is_only_a_little_late_forgives_nobody() -> None:
     desk = formed(replicas=2)
     for now_ms in range(0, 1200, 150):

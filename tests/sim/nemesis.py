@@ -99,6 +99,19 @@ class Nemesis:
         duration_ms = self._for_a_while(3.0, 600.0, lambda: self._mend(pairs))
         return f"{one.name} > {other.name} for {duration_ms:.0f} ms"
 
+    def _isolate(self) -> str | None:
+        """A worker and the balancer do not hear each other, one of them or both; all others do."""
+        if not self._hurt(800.0):
+            return None
+        worker, balancer = self._random.choice(self._world.workers), self._world.balancer
+        ways = [(worker, balancer), (balancer, worker)]
+        pairs: list[tuple[Process, Process]] = self._random.choice([ways[:1], ways[1:], ways])
+        for pair in pairs:
+            self._world.network.cut(*pair)
+            self._cuts.append(pair)
+        duration_ms = self._for_a_while(60.0, 600.0, lambda: self._mend(pairs))
+        return f"{', '.join(f'{one.name} > {other.name}' for one, other in pairs)} for {duration_ms:.0f} ms"
+
     def _mend(self, pairs: list[tuple[Process, Process]]) -> None:
         for pair in pairs:
             if pair in self._cuts:

@@ -80,9 +80,54 @@ BUSY_FAULTS = ("crash_worker", "cut_one_way", "drain", "gale", "pause_worker", "
 """What moves partitions."""
 
 
+KINDS = 10
+"""A seed's remainder by this says what kind of schedule it has."""
+
+
 def draw(seed: int) -> Plan:
-    """The plan of a seed: of every fifth a busy one, in which partitions move under batches that touch many of them."""
+    """The plan of a seed: of every fifth a busy one, in which partitions move under batches that touch many of them; of
+    every tenth a divided one, in which workers that are taken for dead go on."""
+    if seed % KINDS == 1:
+        return _divided(seed)
     return _busy(seed) if seed % 5 == 0 else _mixed(seed)
+
+
+def _divided(seed: int) -> Plan:
+    random = Random(seed ^ 0x0077)
+    plan = _mixed(seed)
+    phase_ms = random.randint(300, 600)
+    faults = {"isolate": 4.0, "pause_worker": 2.0}
+    for name in random.sample(["crash_client", "drain", "gale", "reset", "scale", "skew"], random.randint(0, 2)):
+        faults[name] = 2.0
+    return replace(
+        plan,
+        replicas=max(2, plan.replicas),
+        senders=_hurried(random, plan.senders, phase_ms),
+        keys=40,
+        phase_ms=phase_ms,
+        delay_us=random.choice([300, 1000, 3000]),
+        slow=random.choice([0.0, 0.02, 0.1]),
+        uneven=True,
+        reckless=random.random() < 0.5,
+        total_loss="refuse",
+        every_ms=random.choice([30.0, 80.0]),
+        faults=faults,
+    )
+
+
+def _hurried(random: Random, senders: tuple[Sender, ...], phase_ms: int) -> tuple[Sender, ...]:
+    """Two of the senders at most, with many batches of many events."""
+    return tuple(
+        replace(
+            sender,
+            batches=(batches := random.randint(15, 30)),
+            events_max=6,
+            in_flight=8,
+            think_ms=phase_ms / batches * 0.8,
+            timeout_ms=0,
+        )
+        for sender in senders[:2]
+    )
 
 
 def _busy(seed: int) -> Plan:
@@ -92,17 +137,7 @@ def _busy(seed: int) -> Plan:
     chosen = random.sample(BUSY_FAULTS, random.randint(1, 4))
     if plan.replicas == 1 and "crash_worker" in chosen:
         chosen = ["restart_all"]
-    senders = tuple(
-        replace(
-            sender,
-            batches=(batches := random.randint(15, 30)),
-            events_max=6,
-            in_flight=8,
-            think_ms=phase_ms / batches * 0.8,
-            timeout_ms=0,
-        )
-        for sender in plan.senders[:2]
-    )
+    senders = _hurried(random, plan.senders, phase_ms)
     return replace(
         plan,
         senders=senders,

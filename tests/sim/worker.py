@@ -45,6 +45,8 @@ class WorkerProcess(Process):
         self.ended = False
         """Whether it has ended by itself."""
         self.started_ns = 0
+        self.blamed_ns = 0
+        """When it last had something to say against one of its copies."""
         self.seen: View | None = None
         self.view: View | None = None
         """The newest view that it obeys."""
@@ -114,6 +116,8 @@ class WorkerProcess(Process):
 
     def _tick(self) -> None:
         self.node.tick(self.clock())
+        if self.node._reports._silent or self.node._reports._diverged:
+            self.blamed_ns = self.scheduler.now_ns
         self.perform()
         self._loop.call_later(TICK_MS / 1000, self._tick)
 

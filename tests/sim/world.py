@@ -22,6 +22,8 @@ LOST_MS = 1_200
 """What is left of a cluster that lost a partition is watched for so long."""
 HEAL_MS = 12_000
 """Within this, after the last fault, every client has finished and every partition has its copies."""
+BLAME_MS = 200
+"""Within this what a worker says against a copy has had its effect."""
 LOOK_MS = 20
 """How often that is looked at."""
 
@@ -204,6 +206,8 @@ class World:
         """Whether every partition has a living copy without this worker, in every view that may come to hold."""
         if not self.balancer.alive or self.balancer.paused or not self.balancer.formed or self.store.writing:
             return False
+        if worker.blamed_ns and self.scheduler.now_ns - worker.blamed_ns < BLAME_MS * MILLISECOND_NS:
+            return False  # on its word it may be about to be left as the last copy
         living = {each.incarnation for each in self.workers if each.alive and each is not worker and not each.paused}
         for view in self.invariants.possible_views():
             alive = [member.alive and member.incarnation in living for member in view.members]

@@ -135,6 +135,7 @@ class Manager:
     def start(self, now_ms: int) -> Sequence[Order]:
         """Begins: once, before anything else."""
         self._started = True
+        self._seats.slept(now_ms)  # its first sleep may come before its first tick
         self._progress = Progress(self._rules, self._view, now_ms)
         orders: list[Order] = []
         for member in self._view.members:
