@@ -55,13 +55,12 @@ class Batches:
         """Batches that may be sent by now."""
         self.streams = 0
         """Streams that were opened to send them."""
-        self.life = 0
-        """Of the process that sends them, where it has no name by which the next one is known."""
 
     def encoded(self, place: int) -> bytes:
         """A batch's events as a client writes them."""
         if place == len(self.names):
-            self.names.append([self.oracle.name(self.number, key, self.life) for key in self.keys[place]])
+            stream = 0 if self.sender.producer else self.streams
+            self.names.append([self.oracle.name(self.number, key, stream) for key in self.keys[place]])
         else:
             for name in self.names[place]:
                 self.oracle.sent_again(name)
@@ -193,8 +192,6 @@ class ClientProcess(Process):
     def start(self) -> None:
         super().start()
         sender = self.sender
-        if not sender.producer:
-            self.batches.life = self.life
         if self.life == 1:
             self._think()
         first = 0 if self.replays else max(self.batches.done, default=-1) + 1

@@ -25,9 +25,9 @@ class Sent:
     key: str
     floor: int
     """Highest place of its key that anybody had been told when it was first sent."""
-    life: int = 0
-    """Of its sender's process, if that has no name: nobody can know whose an older one's late events are, and they may
-    come behind those of the next."""
+    stream: int = 0
+    """That it was sent on, if its sender has no name: nobody can know whose the late events of an older stream are, and
+    they may come behind those of the next."""
     sure: tuple[int, int] | None = None
     """The place that was told for good."""
     refused: int = 0
@@ -61,11 +61,11 @@ class Oracle:
         self._places: dict[tuple[str, int], int] = {}
         self._last: dict[int, int] = defaultdict(int)
 
-    def name(self, producer: int, key: str, life: int) -> int:
-        """A new event of a sender is about to be sent for the first time. life: 0 for a sender with a name."""
+    def name(self, producer: int, key: str, stream: int) -> int:
+        """A new event of a sender is about to be sent for the first time. stream: 0 for a sender with a name."""
         self._last[producer] += 1
         name = producer << PRODUCER_SHIFT | self._last[producer]
-        self.events[name] = Sent(name, key, self._highest[key], life)
+        self.events[name] = Sent(name, key, self._highest[key], stream)
         return name
 
     def sent_again(self, name: int) -> None:
@@ -151,7 +151,7 @@ class Oracle:
             if event is None or event.key != key:
                 raise Violation(f"{key} holds {name}, which nobody sent")
             digest = chained(digest, name)
-            sender = name >> PRODUCER_SHIFT, event.life
+            sender = name >> PRODUCER_SHIFT, event.stream
             if name <= last[sender]:
                 raise Violation(f"{key} holds {name} after {last[sender]}: out of order")
             last[sender] = name
