@@ -211,3 +211,16 @@ def test_the_thread_answers_each_order_in_turn() -> None:
         calls.get(timeout=10)()
     thread.stop()
     assert answers == [(1, ""), (1, "disk full"), (1, "ValueError: what is this"), (4, "")]
+
+
+def test_folders_that_are_made_are_synced_in_those_that_hold_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        files.os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+    )
+    FileStore(tmp_path / "one" / "two").close()
+    assert synced == [str(tmp_path), str(tmp_path / "one")]
+    FileStore(tmp_path / "one" / "two").close()
+    assert len(synced) == 2, "they are there"

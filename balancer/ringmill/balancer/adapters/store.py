@@ -36,7 +36,10 @@ class FileStore:
         """Locks the folder, and makes it if there is none. Raises FAILED_PRECONDITION if another balancer has it, or it
         cannot be made."""
         try:
+            missing = [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for made in reversed(missing):  # else a power cut may take the folder, with all that was synced in it
+                _sync(made.parent)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RingmillError(
@@ -101,11 +104,7 @@ class FileStore:
         os.close(self._lock)
 
     def _sync_folder(self) -> None:
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(self._folder)
 
 
 class StoreThread:
@@ -142,6 +141,14 @@ class StoreThread:
                 error = f"{type(raised).__name__}: {raised}"
             revision = self._store.revision
             self._call_soon(lambda revision=revision, error=error: self._done(revision, error))  # type: ignore[misc]
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _digest(revision: int, state: bytes) -> bytes:
