@@ -234,6 +234,18 @@ def test_copies_are_dialled_again_until_it_hangs_up() -> None:
     assert not [each for each in run.loop.later if each[0] > 0.025]
 
 
+def test_a_copy_that_makes_no_sense_is_dialled_again_after_a_pause() -> None:
+    run = Run()
+    run.view(1, "b")
+    run.loop.run(0.0)
+    run.loop.lines[0].streams[0].handler.on_message(b"\xff")
+    run.loop.run(0.0)
+    assert run.loop.lines[0].closed
+    assert run.loop.lines[1].streams == []
+    run.loop.run(0.5)
+    assert len(run.loop.lines[1].streams) == 1
+
+
 def test_a_primary_that_breaks_the_rules_is_dismissed() -> None:
     run = Run()
     stream = Wire(REPLICATE, None)

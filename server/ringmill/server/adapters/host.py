@@ -6,7 +6,7 @@ from functools import partial
 from ringmill.core.errors import RingmillError
 from ringmill.core.view import View
 from ringmill.server.adapters.link import Link
-from ringmill.server.adapters.peers import Guest, Peer
+from ringmill.server.adapters.peers import LONGEST_PAUSE_S, Guest, Peer
 from ringmill.server.lane import Clock
 from ringmill.server.node.effects import (
     Dial,
@@ -128,8 +128,8 @@ class Host:
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case Dial(name, address):
-                self._dial(name, address)
+            case Dial(name, address, pauses):
+                self._dial(name, address, LONGEST_PAUSE_S if pauses else 0.0)
             case Hangup(name):
                 peer = self._peers.pop(name, None)
                 if peer is not None:
@@ -143,7 +143,7 @@ class Host:
             case Fatal(error):
                 self._fail(error)
 
-    def _dial(self, name: str, address: str) -> None:
+    def _dial(self, name: str, address: str, pause_s: float) -> None:
         node = self._node
         peer = self._peers[name] = Peer(
             self._loop,
@@ -153,7 +153,10 @@ class Host:
             down=lambda: self._feed(node.peer_down, name),
         )
         # Not at once: the node is in the middle of wanting things, and they are performed in order.
-        self._loop.call_soon(peer.dial)
+        if pause_s:
+            self._loop.call_later(pause_s, peer.dial)
+        else:
+            self._loop.call_soon(peer.dial)
 
     def _fail(self, error: RingmillError) -> None:
         self._over = True

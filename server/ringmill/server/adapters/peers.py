@@ -9,7 +9,7 @@ from ringmill.transport.api import Accept, Channel, Limits, Loop, Status, Stream
 REPLICATE = f"/{DESCRIPTOR.services_by_name['ReplicaService'].full_name}/Replicate"
 PEER_LIMITS = Limits(message_bytes_max=FRAME_BYTES_MAX, keepalive_interval_s=5.0, keepalive_timeout_s=10.0)
 _FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 0.5
 
 
 class Peer:
@@ -79,7 +79,7 @@ class Peer:
         self._stream = self._outgoing = None
         self._down()
         self._loop.call_later(self._pause_s, self.dial)
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
 
 class Guest:

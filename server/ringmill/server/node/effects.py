@@ -43,6 +43,8 @@ class Dial:
 
     name: str
     address: str
+    pauses: bool = False
+    """Not at once: what it said last made no sense, and it may say so again."""
 
 
 @dataclass(slots=True)

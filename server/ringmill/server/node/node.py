@@ -203,7 +203,7 @@ class Node:
     def _redial(self, channel: Channel, why: str) -> None:
         logger.warning("the channel to %s is broken off: %s", channel.name, why)
         channel.down()
-        self.effects += (Hangup(channel.name), Dial(channel.name, channel.address))
+        self.effects += (Hangup(channel.name), Dial(channel.name, channel.address, pauses=True))
 
     def _acknowledge(self, channel: Channel, response: ReplicateResponse) -> None:
         number, now_ns = response.acknowledged, self._now_ns
