@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from ringmill.balancer import orders
 from ringmill.balancer.adapters.hub import Hub
+from ringmill.balancer.effects import Send
 from ringmill.core.view import Member, View
 from ringmill.internal.v1.link_pb2 import JoinResponse
 from ringmill.transport.api import Status
@@ -77,3 +80,25 @@ def test_what_a_dropped_link_had_is_handed_to_the_next_one_at_once(
     assert second.parts() == [1]
     hub.close_link(link)
     assert second.parts() == [1]
+
+
+def test_what_was_done_is_not_done_again_after_something_failed(
+    make_world: Callable[..., Any],
+) -> None:
+    world = make_world(workers=1)
+    hub = Hub(
+        cast("Any", Manager()),
+        world.router,
+        lambda: world.now_ns,
+        cast("Any", None),
+        heartbeat_ms=100,
+        response_bytes_max=1 << 20,
+        on_view=lambda: None,
+    )
+    wire = Wire()
+    number = hub.open_stream(cast("Any", wire))
+    world.router.effects += (Send(number, b"one"), Send(99, b"nobody is there"))
+    with pytest.raises(KeyError):
+        hub.perform()
+    hub.perform()
+    assert wire.sent == [b"one"]

@@ -193,7 +193,7 @@ def test_another_process_of_a_living_name_waits_until_that_is_dead() -> None:
     refuse, probe = desk.register(5, registration("worker-1", incarnation=99))
     assert isinstance(refuse, Refuse)
     assert refuse.code == Code.UNAVAILABLE
-    assert probe == Probe("worker-1", "worker-1:2")
+    assert probe == Probe("worker-1", "worker-1:2", 2)
     assert desk.do(desk.manager.broken(5, 0)) == []  # the refused link's end changes nothing
     drop, publish = desk.do(desk.manager.probed("worker-1", False, 0))
     assert isinstance(drop, Drop)
@@ -233,11 +233,31 @@ def test_a_newcomer_gets_copies_and_then_its_share() -> None:
 # Life and death
 
 
+def test_a_late_answer_to_a_probe_buries_nobody_else() -> None:
+    """The machine of the first process was gone, and says so when another process has the name, elsewhere."""
+    desk = formed(replicas=2)
+    (probe,) = desk.do(desk.manager.broken(1, 100))
+    assert isinstance(probe, Probe)
+    desk.tick(1000, 0)
+    desk.register(5, registration("worker-1", incarnation=99), 1000)
+    desk.do(desk.manager.probed("worker-1", False, 1001, probe.incarnation))
+    assert desk.manager.links["worker-1"] == 5
+
+
+def test_who_has_dialled_again_is_not_buried_by_a_late_answer() -> None:
+    desk = formed(replicas=2)
+    (probe,) = desk.do(desk.manager.broken(1, 100))
+    assert isinstance(probe, Probe)
+    desk.register(5, registration("worker-1", probe.incarnation), 110)
+    desk.do(desk.manager.probed("worker-1", False, 111, probe.incarnation))
+    assert desk.manager.links["worker-1"] == 5
+
+
 def test_a_port_that_refuses_means_dead_at_once() -> None:
     desk = formed(replicas=2)
     before = desk.view
     (probe,) = desk.do(desk.manager.broken(1, 100))
-    assert probe == Probe("worker-1", "worker-1:2")
+    assert probe == Probe("worker-1", "worker-1:2", 2)
     assert desk.view is before, "whose link breaks may dial again"
     (publish,) = desk.do(desk.manager.probed("worker-1", False, 101))
     view = publish.view
@@ -774,7 +794,7 @@ def test_a_manager_that_begins_again_goes_on() -> None:
     again = Desk(Rules(expected_workers=3, replicas=2), desk.state)
     manager = again.manager
     assert manager.generation == desk.manager.generation + 1
-    assert Probe("worker-0", "worker-0:1") in again.orders
+    assert Probe("worker-0", "worker-0:1", 1) in again.orders
     assert not manager.formed, "nobody has said what is served"
     assert manager.missing() == "waiting for workers: 0 of 3 have joined"
     publish = published(again.register(9, registration("worker-2", 3, cluster="prod", view_version=desk.view.version)))

@@ -67,13 +67,13 @@ def test_what_is_no_address_tells_nothing(address: str) -> None:
 def test_the_prober_tells_the_loop() -> None:
     listening, address = listener()
     listening.close()
-    told: list[tuple[str, bool]] = []
+    told: list[tuple[str, bool, int]] = []
     heard = threading.Event()
 
     def call_soon(callback: Callable[[], None]) -> None:
         callback()
         heard.set()
 
-    Prober(call_soon, lambda name, alive: told.append((name, alive))).probe(Probe("worker-1", address))
+    Prober(call_soon, lambda *answer: told.append(answer)).probe(Probe("worker-1", address, 7))
     assert heard.wait(20)
-    assert told == [("worker-1", False)]
+    assert told == [("worker-1", False, 7)]

@@ -112,7 +112,7 @@ class BalancerProcess(Process):
         world.scheduler.at(delay_ns, self, self._probed, (order, worker))
 
     def _probed(self, order: Probe, worker: Process) -> None:
-        self.hub.probed(order.name, worker.alive)
+        self.hub.probed(order.name, worker.alive, order.incarnation)
 
     def store(self, order: Store) -> None:
         """Writes to the store."""

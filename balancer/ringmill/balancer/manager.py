@@ -199,9 +199,9 @@ class Manager:
             return []
         return [*orders, *self._go_on(now_ms)]
 
-    def probed(self, name: str, alive: bool, now_ms: int) -> Sequence[Order]:
-        """Whether anybody listens at a worker's port."""
-        return [*self._seats.probed(name, alive, now_ms), *self._go_on(now_ms)]
+    def probed(self, name: str, alive: bool, now_ms: int, incarnation: int = 0) -> Sequence[Order]:
+        """Whether anybody listens at a worker's port; incarnation: of the probe that is answered, 0 for any."""
+        return [*self._seats.probed(name, alive, now_ms, incarnation), *self._go_on(now_ms)]
 
     def tick(self, now_ms: int) -> Sequence[Order]:
         """Time has passed."""

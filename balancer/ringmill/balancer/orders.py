@@ -37,6 +37,8 @@ class Probe:
 
     name: str
     address: str
+    incarnation: int = 0
+    """The process that should listen there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,11 +161,16 @@ class Seats:
             return self._await(seat, now_ms + self._rules.grace_ms)
         return self._await(seat, now_ms + self._rules.silence_ms)
 
-    def probed(self, name: str, alive: bool, now_ms: int) -> list[Order]:
-        """Somebody listens at a worker's port, or its machine says that nobody does."""
+    def probed(self, name: str, alive: bool, now_ms: int, incarnation: int = 0) -> list[Order]:
+        """Somebody listens at a worker's port, or its machine says that nobody does.
+
+        incarnation: the process that was probed; 0: whoever is there. An answer may be late, and of one that was there.
+        """
         seat = self._seats.get(name)
-        if seat is None or not seat.member.alive:
+        if seat is None or not seat.member.alive or incarnation not in (0, seat.member.incarnation):
             return []
+        if not alive and seat.link is not None and not seat.is_contested:
+            return []  # it has dialled again meanwhile
         if not alive:
             return self.bury(seat, "nobody listens at its port")
         if seat.due_ms is not None and seat.has_dialled:  # else it may not know yet that there is a new balancer
@@ -233,7 +238,7 @@ class Seats:
 
 def _probe(seat: Seat) -> list[Order]:
     address = _reached(seat.member)
-    return [Probe(seat.name, address)] if address else []
+    return [Probe(seat.name, address, seat.member.incarnation)] if address else []
 
 
 def _reached(member: Member) -> str:

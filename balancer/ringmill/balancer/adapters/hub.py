@@ -151,9 +151,9 @@ class Hub:
         for link in list(self._leaving):
             self._let_go(link)
 
-    def probed(self, name: str, alive: bool) -> None:
+    def probed(self, name: str, alive: bool, incarnation: int) -> None:
         """Whether anybody listens where a worker did."""
-        self._obey(self.manager.probed(name, alive, self._now_ms()))
+        self._obey(self.manager.probed(name, alive, self._now_ms(), incarnation))
 
     def stored(self, revision: int, error: str) -> None:
         """The store holds this revision; error: why it does not hold what it was given."""
@@ -162,20 +162,21 @@ class Hub:
     # Effects
 
     def perform(self) -> None:
-        """Does what the router wants done."""
-        effects = self.router.effects
-        for effect in effects:
-            if type(effect) is routing.Send:
-                self._send(effect.stream, effect.message)
-            elif type(effect) is routing.SendFrame:
-                self._links[effect.link].send(effect.frame)
-            elif type(effect) is routing.Pause:
-                self._streams[effect.stream].pause()
-            elif type(effect) is routing.Resume:
-                self._streams[effect.stream].resume()
-            elif type(effect) is routing.Finish:
-                self._streams.pop(effect.stream).finish(Status(effect.code, effect.detail))
-        effects.clear()
+        """Does what the router wants done, each thing once: whatever fails is not tried again."""
+        while self.router.effects:
+            effects = self.router.effects.copy()
+            self.router.effects.clear()
+            for effect in effects:
+                if type(effect) is routing.Send:
+                    self._send(effect.stream, effect.message)
+                elif type(effect) is routing.SendFrame:
+                    self._links[effect.link].send(effect.frame)
+                elif type(effect) is routing.Pause:
+                    self._streams[effect.stream].pause()
+                elif type(effect) is routing.Resume:
+                    self._streams[effect.stream].resume()
+                elif type(effect) is routing.Finish:
+                    self._streams.pop(effect.stream).finish(Status(effect.code, effect.detail))
 
     def _send(self, number: int, message: bytes) -> None:
         stream = self._streams[number]

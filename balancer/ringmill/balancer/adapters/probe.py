@@ -14,8 +14,9 @@ _TRIES = 10
 class Prober:
     """Connects on threads, one for each probe: they are rare, and a machine that is gone answers nothing for long."""
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], None], done: Callable[[str, bool], None]) -> None:
-        """done: hears the name and whether anybody listens, through call_soon; nothing where that cannot be told."""
+    def __init__(self, call_soon: Callable[[Callable[[], None]], None], done: Callable[[str, bool, int], None]) -> None:
+        """done: hears the name, whether anybody listens, and the incarnation that was to be there, through call_soon;
+        nothing where that cannot be told."""
         self._call_soon = call_soon
         self._done = done
 
@@ -25,7 +26,7 @@ class Prober:
 
     def _run(self, order: Probe) -> None:
         for alive in watch(order.address):
-            self._call_soon(lambda alive=alive: self._done(order.name, alive))  # type: ignore[misc]
+            self._call_soon(lambda alive=alive: self._done(order.name, alive, order.incarnation))  # type: ignore[misc]
 
 
 def watch(address: str, timeout_s: float = TIMEOUT_S) -> Iterator[bool]:
