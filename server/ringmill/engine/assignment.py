@@ -110,9 +110,10 @@ def take_roles(
         again = old == LEARNER and not changed
         # A learner proves with each offer that it holds what the primary has: only a primary of its own makes it whole.
         whole = new == PRIMARY or (had and kept and (new != LEARNER or again))
-        roles.unproven[partition] = (roles.unproven[partition] or changed) and whole and new == REPLICA
         # In the first view of a cluster every partition begins empty, and every copy of it with it.
-        whole |= first != 0 and new == REPLICA and epochs[partition] == np.uint64(first)
+        newborn = first != 0 and epochs[partition] == np.uint64(first)
+        whole |= newborn and new == REPLICA
+        roles.unproven[partition] = (roles.unproven[partition] or changed) and new == REPLICA and not newborn
         roles.awaiting[partition] &= new == LEARNER and again and not whole
         roles.spoiled[partition] &= kept and new in (REPLICA, LEARNER)
         roles.whole[partition] = whole

@@ -1,6 +1,6 @@
 """The channels of a worker to all who copy its partitions, and what of a part goes to which."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from ringmill.core.view import Member, View
 from ringmill.engine.ledger import Ledger
 from ringmill.server.node.channel import Channel
 from ringmill.server.node.effects import Dial, Effect, Hangup, UnfitError
-from ringmill.server.node.roles import PRIMARY, Process, Roles
+from ringmill.server.node.roles import Roles
 
 CHANNELS_MAX = 64
 """Each has a bit of a word in the ledger."""
@@ -64,28 +64,24 @@ class Channels:
         self._ledger.channels[partition] |= np.uint64(channel.bit)
         self._selections.clear()
 
-    def obey(self, view: View, counted: dict[int, Process]) -> list[Channel]:
+    def obey(self, view: View, copying: Sequence[int], counted: Collection[int]) -> list[Channel]:
         """Dials who copies this worker's partitions now, and hangs up on all others: returns these.
 
-        counted: learners that get the records of their partitions.
+        copying: their seats, growing. counted: partitions whose learner gets their records.
         """
-        own = self._roles.role == PRIMARY
-        copies = np.where(own[:, None], view.replicas, NOBODY)
-        learners = np.where(own, view.learners, NOBODY)
-        seats = [seat for seat in np.union1d(copies, learners).tolist() if seat != NOBODY]
-        wanted = {(view.members[seat].name, view.members[seat].incarnation) for seat in seats}
+        wanted = {(view.members[seat].name, view.members[seat].incarnation) for seat in copying}
         dropped = [channel for channel in self if channel.copy not in wanted]
         for channel in dropped:
             del self._by_name[channel.name]
             self._effects.append(Hangup(channel.name))
-        masks = np.zeros(view.partitions, np.uint64)
-        for seat in seats:
-            channel = self._reach(view.members[seat], view.version)
-            masks[(copies == seat).any(axis=1)] |= np.uint64(channel.bit)
-            for partition in np.flatnonzero(learners == seat).tolist():
-                if counted.get(partition) == channel.copy:
-                    masks[partition] |= np.uint64(channel.bit)
-        self._ledger.channels[:] = masks
+        bits = np.zeros(len(view.members), np.uint64)
+        for seat in copying:
+            bits[seat] = self._reach(view.members[seat], view.version).bit
+        marks = np.zeros(view.partitions, np.uint8)
+        if counted:
+            marks[list(counted)] = 1
+        roles = self._roles
+        roles.kernels.connect(roles.arrays, self._ledger.arrays.pages, view.replicas, view.learners, marks, bits)
         self._by_mask.clear()
         self._selections.clear()
         return dropped

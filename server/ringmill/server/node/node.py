@@ -21,7 +21,7 @@ from ringmill.core.memory import Bytes
 from ringmill.core.split import Splitter
 from ringmill.core.view import View, view_from_proto, view_to_proto
 from ringmill.engine.ledger import NOBODY as NO_SOURCE
-from ringmill.engine.ledger import OWN, Ledger
+from ringmill.engine.ledger import Ledger
 from ringmill.engine.outcomes import Outcomes
 from ringmill.internal.v1.link_pb2 import (
     Heartbeat,
@@ -43,7 +43,7 @@ from ringmill.server.node.identity import Identity, Rules
 from ringmill.server.node.mending import Mending
 from ringmill.server.node.pending import Pending, Pendings
 from ringmill.server.node.reports import Reports
-from ringmill.server.node.roles import LEARNER, PRIMARY, REPLICA, Process, Roles, process_at
+from ringmill.server.node.roles import PRIMARY, Process, Roles, process_at
 from ringmill.server.node.seeding import Seed, Seeding
 from ringmill.server.node.serving import Serving
 from ringmill.server.node.store import Store
@@ -89,7 +89,7 @@ class Node:
             self.pendings,
             self.effects,
         )
-        self._seeding = Seeding(ledger, self._store, self.roles, self.channels, rules, self._caught_up)
+        self._seeding = Seeding(ledger, self._store, self.channels, rules, self._caught_up)
         self._auditor = Auditor(ledger, self._store, self.roles, self.channels, rules, self._differs)
         self._mending = Mending(ledger, self._store, self.roles, self.channels, rules, self._mended, self._differs)
         self._reports = Reports(rules.report_ns)
@@ -357,19 +357,19 @@ class Node:
         self._view_frame = ReplicateRequest(views=[view_to_proto(view)]).SerializeToString()
         for lane in self.lanes:
             lane.epoch = view.version
-        if change.deposed.size:
+        if change.deposed:
             marks = np.zeros(view.partitions, np.bool_)
             marks[change.deposed] = True
             self._serving.depose(marks)
-        self._store.drop(change.lost.tolist())
-        self._place(view)
-        self._reports.obey(before, view, set(self.roles.primary.tolist()))
-        counted = self._seeding.obey(view)
-        for channel in self.channels.obey(view, counted):
+        self._store.drop(change.lost)
+        self._place(view, change.copied)
+        self._reports.obey(before, view, self.roles)
+        counted = self._seeding.obey(view, change.learning)
+        for channel in self.channels.obey(view, change.copying, counted):
             self._auditor.forget(channel)
             self._mending.forget(channel)
             self._serving.release(channel, self._now_ns)
-        self._seal(view)
+        self._seal(view, change.sealing)
         for channel in self.channels:
             channel.tell(self._view_frame)
         self._mending.obey(view, change.led, self._now_ns)
@@ -392,29 +392,30 @@ class Node:
                 f"this worker is of cluster {self.view.cluster}, and was told a view of {view.cluster}",
             )
 
-    def _place(self, view: View) -> None:
-        """Tells the ledger whose partitions are whose."""
-        roles, ledger = self.roles, self.ledger
-        copied = (roles.role == REPLICA) | (roles.role == LEARNER)
-        roles.sources[:] = NO_SOURCE
-        primaries = np.where(copied, view.table, NOBODY)
-        seats = [seat for seat in np.unique(primaries).tolist() if seat != NOBODY]
+    def _place(self, view: View, copied: list[int]) -> None:
+        """Tells the ledger whose partitions are whose. copied: seats of the primaries of what is copied here."""
         self._guests.retain([(member.name, member.incarnation) for member in view.members])
-        for seat in seats:
+        sources = np.full(len(view.members), NO_SOURCE, np.int16)
+        for seat in copied:
             process = process_at(view, seat)
             assert process is not None
-            roles.sources[primaries == seat] = self._guests.source_of(process)
-        own = roles.role == PRIMARY
-        heard = copied & ((roles.whole & ~roles.unproven) | roles.awaiting)
-        ledger.sources[:] = np.where(own, OWN, np.where(heard, roles.sources, NO_SOURCE))
-        idle = own & ((view.heirs != NOBODY) | (view.copies() < view.min_in_sync))
-        ledger.held[:] = idle | (heard & roles.awaiting)
-        ledger.epochs[:] = view.epochs
+            sources[seat] = self._guests.source_of(process)
+        roles = self.roles
+        roles.kernels.place(
+            roles.arrays,
+            self.ledger.arrays.pages,
+            view.table,
+            view.replicas,
+            view.heirs,
+            view.epochs,
+            view.min_in_sync,
+            sources,
+        )
 
-    def _seal(self, view: View) -> None:
-        """Begins, goes on with, or ends the sealing of partitions for their heirs."""
+    def _seal(self, view: View, sealing: list[int]) -> None:
+        """Begins, goes on with, or ends the sealing of partitions for their heirs. sealing: those that have one."""
         heirs: dict[int, Process] = {}
-        for partition in np.flatnonzero((self.roles.role == PRIMARY) & (view.heirs != NOBODY)).tolist():
+        for partition in sealing:
             heir = process_at(view, int(view.heirs[partition]))
             assert heir is not None
             heirs[partition] = heir

@@ -2,7 +2,7 @@
 
 from ringmill.core.view import View
 from ringmill.internal.v1.link_pb2 import CaughtUp, Diverged, JoinRequest, Report, Sealed
-from ringmill.server.node.roles import Process, process_at
+from ringmill.server.node.roles import Process, Roles, process_at
 
 
 class Reports:
@@ -49,8 +49,11 @@ class Reports:
         self._news |= bool(set(names) - set(self._silent))
         self._silent = names
 
-    def obey(self, before: View, view: View, mine: set[int]) -> None:
-        """Forgets what a newer view has answered. mine: the partitions that this worker is still primary of."""
+    def obey(self, before: View, view: View, roles: Roles) -> None:
+        """Forgets what a newer view has answered. roles: what this worker is in it."""
+        if not (self._caught_up or self._sealed or self._diverged):
+            return
+        mine = set(roles.primary.tolist())
         self._caught_up = {
             partition: said
             for partition, said in self._caught_up.items()

@@ -2,11 +2,26 @@
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from ringmill.core.maglev import NOBODY
 from ringmill.core.view import View
+from ringmill.engine.assignment import (
+    COPIED,
+    COPYING,
+    LEARNER,
+    LED,
+    LISTS,
+    NONE,
+    PRIMARY,
+    REPLICA,
+    RoleArrays,
+    assignment_kernels,
+)
+
+__all__ = ["LEARNER", "NONE", "PRIMARY", "REPLICA", "Change", "Partitions", "Process", "Roles", "process_at", "seat_of"]
 
 Partitions = npt.NDArray[np.int64]
 """Numbers of partitions, growing."""
@@ -14,24 +29,25 @@ Partitions = npt.NDArray[np.int64]
 Process = tuple[str, int]
 """Name and incarnation of a worker's process."""
 
-NONE = 0
-PRIMARY = 1
-REPLICA = 2
-LEARNER = 3
-
-_NOTHING: Partitions = np.empty(0, np.int64)
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one view changed for this worker."""
+    """What one view changed for this worker, and who else is concerned."""
 
-    lost: Partitions
+    lost: list[int]
     """Partitions whose state and history must be forgotten."""
-    deposed: Partitions
+    deposed: list[int]
     """Partitions that another process serves now."""
     led: Partitions
     """Partitions that this worker has begun to serve."""
+    learning: list[int]
+    """Partitions that this worker serves and that have a learner."""
+    sealing: list[int]
+    """Partitions that this worker serves and that have an heir."""
+    copied: list[int]
+    """Seats of the primaries of what this worker copies, growing."""
+    copying: list[int]
+    """Seats of those who copy, or are to copy, what this worker serves, growing."""
 
 
 class Roles:
@@ -54,8 +70,12 @@ class Roles:
         """[partitions]: its snapshot is on its way, and what comes before it passes by."""
         self.sealed_for: dict[int, Process] = {}
         """The heir of each partition that was handed over to it with every record."""
+        self.arrays = RoleArrays(self.role, self.whole, self.spoiled, self.unproven, self.awaiting, self.sources)
+        """The same arrays, for kernels."""
+        self.kernels = assignment_kernels(numba.typeof(self.arrays))
         self._version = 0
         self._epochs: npt.NDArray[np.uint64] = np.zeros(partitions, np.uint64)
+        self._lists = np.zeros((LISTS, partitions), np.int64)
 
     @property
     def primary(self) -> Partitions:
@@ -64,51 +84,39 @@ class Roles:
 
     def obey(self, view: View) -> Change:
         """Takes the roles of a newer view."""
-        me = seat_of(view, self.process)
-        before, role = self.role, _roles_in(view, me)
-        kept = self._kept(view, before, role)
-        had = (before != NONE) | self.whole
-        lost = np.flatnonzero(had & ~kept)
-        # A learner proves with each offer that it holds what the primary has: only a primary of its own makes it whole.
-        whole = self.whole & kept & ((role != LEARNER) | ((before == LEARNER) & (self._epochs == view.epochs)))
-        whole |= role == PRIMARY
-        changed = self._epochs != view.epochs
-        self.unproven = (self.unproven | changed) & (role == REPLICA)
-        if self._version == 0:
-            # The first view of a cluster: every partition begins empty, and every copy of it with it.
-            first = view.epochs == view.version
-            whole |= (role == REPLICA) & first
-            self.unproven &= ~first
-        self.awaiting &= (role == LEARNER) & (before == LEARNER) & (self._epochs == view.epochs) & ~whole
-        self.spoiled &= kept & ((role == REPLICA) | (role == LEARNER))
-        deposed = np.flatnonzero((before == PRIMARY) & (role != PRIMARY))
-        for partition in deposed.tolist():
+        first = view.version if self._version == 0 else 0
+        seats = np.zeros(len(view.members), np.uint8)
+        lists = self._lists
+        lengths = self.kernels.take_roles(
+            self.arrays,
+            view.table,
+            view.replicas,
+            view.learners,
+            view.heirs,
+            view.epochs,
+            self._epochs,
+            seat_of(view, self.process),
+            first,
+            self._handed(view),
+            seats,
+            lists,
+        )
+        lost, deposed, _, learning, sealing = (lists[row, :length].tolist() for row, length in enumerate(lengths))
+        led = lists[LED, : lengths[LED]].copy()
+        for partition in deposed:
             self.sealed_for.pop(partition, None)
-        self.role, self.whole = role, whole
         self._version, self._epochs = view.version, view.epochs
-        return Change(lost, deposed, np.flatnonzero((role == PRIMARY) & changed))
+        marks = seats.tolist()
+        copied = [seat for seat, mark in enumerate(marks) if mark & COPIED]
+        copying = [seat for seat, mark in enumerate(marks) if mark & COPYING]
+        return Change(lost, deposed, led, learning, sealing, copied, copying)
 
-    def _kept(self, view: View, before: npt.NDArray[np.int8], role: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
-        """bool[partitions]: what this worker holds of it may be of use.
-
-        A primary that another process followed may hold what was never acknowledged: it keeps a partition only if it
-        had sealed it for that process.
-        """
-        kept: npt.NDArray[np.bool_] = role != NONE
-        for partition in np.flatnonzero((before == PRIMARY) & kept & (role != PRIMARY)).tolist():
-            heir = self.sealed_for.get(partition)
-            kept[partition] = role[partition] == REPLICA and heir == process_at(view, int(view.table[partition]))
-        kept &= (role != PRIMARY) | self.whole | (before == NONE)
-        return kept
-
-
-def _roles_in(view: View, me: int) -> npt.NDArray[np.int8]:
-    role = np.zeros(view.partitions, np.int8)
-    if me != NOBODY:
-        role[view.learners == me] = LEARNER
-        role[view.copied_by(me)] = REPLICA
-        role[view.table == me] = PRIMARY
-    return role
+    def _handed(self, view: View) -> npt.NDArray[np.uint8]:
+        """uint8[partitions]: 1 where this worker had sealed its partition for who is its primary now."""
+        handed = np.zeros(view.partitions, np.uint8)
+        for partition, heir in self.sealed_for.items():
+            handed[partition] = heir == process_at(view, int(view.table[partition]))
+        return handed
 
 
 def seat_of(view: View, process: Process) -> int:

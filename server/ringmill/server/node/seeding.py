@@ -7,18 +7,15 @@ held up behind them, and no learner is waited for long before its turn.
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from ringmill.core.maglev import NOBODY
 from ringmill.core.view import View
 from ringmill.engine.ledger import Ledger
 from ringmill.internal.v1.link_pb2 import Entry, ReplicateRequest, Snapshot
 from ringmill.server.node.channel import Channel
 from ringmill.server.node.channels import Channels
 from ringmill.server.node.identity import Rules
-from ringmill.server.node.roles import PRIMARY, Process, Roles, process_at
+from ringmill.server.node.roles import Process, process_at
 from ringmill.server.node.store import Store
 
 
@@ -74,7 +71,6 @@ class Seeding:
         self,
         ledger: Ledger,
         store: Store,
-        roles: Roles,
         channels: Channels,
         rules: Rules,
         caught_up: Callable[[int, Seed], None],
@@ -84,7 +80,6 @@ class Seeding:
         """Snapshots that learners took."""
         self._ledger = ledger
         self._store = store
-        self._roles = roles
         self._channels = channels
         self._rules = rules
         self._caught_up = caught_up
@@ -94,14 +89,15 @@ class Seeding:
         self._lines: dict[str, _Line] | None = None
         """By the learner's name; None: to be drawn up anew."""
 
-    def obey(self, view: View) -> dict[int, Process]:
+    def obey(self, view: View, learning: Sequence[int]) -> dict[int, Process]:
         """Takes the learners of a newer view; returns those that get their partition's records.
 
-        If a view was missed, a learner may have been dropped and set anew since: it is offered its partition again.
+        learning: this worker's partitions that have a learner. If a view was missed, a learner may have been dropped
+        and set anew since: it is offered its partition again.
         """
         missed, self._version = view.version != self._version + 1, view.version
         seeds: dict[int, Seed] = {}
-        for partition in np.flatnonzero((self._roles.role == PRIMARY) & (view.learners != NOBODY)).tolist():
+        for partition in learning:
             learner = process_at(view, int(view.learners[partition]))
             assert learner is not None
             seed = self._seeds.get(partition)
