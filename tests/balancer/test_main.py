@@ -82,6 +82,11 @@ def test_a_day_in_the_life_of_a_balancer(start: Start, transport: str) -> None:
     balancer.join("a", incarnation=2)
     balancer.join("b", incarnation=2).until_it(lambda view: all(member.alive for member in view.members))
     assert balancer.health() == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as over:
+        list(talk.call)
+    assert over.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "begin anew" in over.value.details()
+    talk = Talk(balancer.stub)
     assert times(talk.ask(batch(0))) == list(range(20))
     talk.say(None)
     assert list(talk.call) == []
