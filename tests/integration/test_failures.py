@@ -76,9 +76,13 @@ def test_a_dead_worker_takes_only_its_own_keys_with_it(
     assert got.outcomes[0].rejection.detail
 
     cluster.workers["left"] = start("worker", str(app), "--join", cluster.link, "--name", "left")
-    assert eventually(lambda: reasons(open_stream.ask(left[0])) == [0])
-    assert reasons(open_stream.ask(*mixed)) == [0] * 6
-    open_stream.end()
+    with pytest.raises(grpc.RpcError) as lost:
+        eventually(lambda: reasons(open_stream.ask(left[0])) == [0])
+    assert lost.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "begin anew" in lost.value.details(), "who has sent something there is told that it is lost"
+    again = Conversation(stub)
+    assert reasons(again.ask(*mixed)) == [0] * 6
+    again.end()
 
 
 def test_what_was_handed_over_and_not_answered_is_in_doubt(
