@@ -72,6 +72,19 @@ def test_scaling_up_moves_what_the_dry_run_said(replicas: int) -> None:
     assert made.restarted == []
 
 
+@pytest.mark.parametrize("hosts", [1, 4])
+def test_a_newcomer_on_the_host_of_all_others_moves_no_more_than_the_dry_run_said(hosts: int) -> None:
+    made = World(small(expected_workers=4, partitions=1021)).form(4, hosts).run(200)
+    dry = made.manager.scale(5, True, made.now)
+    since = len(made.views)
+    move = made.manager.scale(5, False, made.now)
+    made.run(40)
+    made.join("worker-4", host="host-0" if hosts == 1 else "host-4")
+    (*_, last) = finish(made, move)
+    assert (last.moved, last.total) == (changed_hands(made, since), dry.total)
+    assert (last.copied, last.copies) == (copies_made(made, since), dry.copies)
+
+
 def test_scaling_down_empties_the_last_ones() -> None:
     made = world(4, replicas=1, on_total_loss="refuse")
     dry = made.manager.scale(2, True, made.now)
@@ -130,6 +143,10 @@ def test_all_are_restarted_one_after_the_other() -> None:
     texts = [move.text for move in told]
     for name in before:
         assert f"restarting {name}: its partitions go elsewhere" in texts
+        moved = [move.moved for move in told if f"restarting {name}" in move.text]
+        assert moved[-1] > moved[0] or name == "worker-0", "told as it goes"
+    assert [move.moved for move in told] == sorted(move.moved for move in told)
+    assert told[-1].moved == told[-1].total == changed_hands(made, 2)
 
 
 def test_the_next_restart_waits_until_all_is_whole_again() -> None:
