@@ -9,7 +9,7 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.loadtest import machine, report
 from ringmill.loadtest.measure import Effort, Figure, Unavailable
 from ringmill.loadtest.processes import ProcessFailedError
-from ringmill.loadtest.sections import engine, latency, load, replication, scaling, start, throughput
+from ringmill.loadtest.sections import engine, latency, load, operators, replication, scaling, start, throughput
 
 Section = Callable[[Effort], Iterator[Figure]]
 
@@ -24,7 +24,10 @@ SECTIONS: dict[str, Section] = {
     "kernel": engine.kernel,
     "keys": engine.keys,
     "start": start.start,
+    "operators": operators.operators,
 }
+LONG = frozenset({"operators"})
+"""What a quick run leaves out unless it is named: it compiles a pipeline for each operator, minutes the first time."""
 DEFAULT_OUT = Path(".out")
 _ROUNDS = 5
 _QUICK_ROUNDS = 2
@@ -43,7 +46,7 @@ def run_bench(
     INVALID_ARGUMENT for a section that does not exist.
     """
     console = Console()
-    sections = choose(only, workers_max)
+    sections = choose(only, workers_max, quick)
     described = machine.describe()
     folder = out or DEFAULT_OUT
     figures: list[Figure] = []
@@ -69,8 +72,8 @@ def run_bench(
     return 1 if broken else 0
 
 
-def choose(only: Sequence[str] | None, workers_max: int) -> dict[str, Section]:
-    """The sections of these names, in the order of the report."""
+def choose(only: Sequence[str] | None, workers_max: int, quick: bool = False) -> dict[str, Section]:
+    """The sections of these names, in the order of the report; without names all, but a quick run's long ones."""
     sections = dict(SECTIONS)
     if workers_max:
         sections["scaling"] = scaling.up_to(workers_max)
@@ -79,7 +82,8 @@ def choose(only: Sequence[str] | None, workers_max: int) -> dict[str, Section]:
         raise RingmillError(
             Code.INVALID_ARGUMENT, f"no section {sorted(unknown)[0]!r}; there is: {', '.join(sections)}"
         )
-    return {name: section for name, section in sections.items() if not only or name in only}
+    wanted = only or [name for name in sections if not (quick and name in LONG)]
+    return {name: section for name, section in sections.items() if name in wanted}
 
 
 def _measure(name: str, section: Section, effort: Effort, figures: list[Figure], broken: list[str]) -> None:
