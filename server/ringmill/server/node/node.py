@@ -44,6 +44,7 @@ from ringmill.server.node.mending import Mending
 from ringmill.server.node.pending import Pending, Pendings
 from ringmill.server.node.reports import Reports
 from ringmill.server.node.roles import PRIMARY, Process, Roles, process_at
+from ringmill.server.node.sealing import Sealing
 from ringmill.server.node.seeding import Seed, Seeding
 from ringmill.server.node.serving import Serving
 from ringmill.server.node.store import Store
@@ -77,7 +78,9 @@ class Node:
         )
         self.roles = Roles(self.process, ledger.partitions)
         self.channels = Channels(ledger, self.roles, self.effects)
-        self.pendings = Pendings(self._sealed)
+        self._reports = Reports(rules.report_ns)
+        self._sealing = Sealing(self.roles, self._reports, self.view)
+        self.pendings = Pendings(self._sealing.sealed)
         self._store = Store(lanes, ledger, self.outcomes)
         events_max = max((lane.served.events_max for lane in lanes), default=1)
         self._serving = Serving(
@@ -92,13 +95,11 @@ class Node:
         self._seeding = Seeding(ledger, self._store, self.channels, rules, self._caught_up)
         self._auditor = Auditor(ledger, self._store, self.roles, self.channels, rules, self._differs)
         self._mending = Mending(ledger, self._store, self.roles, self.channels, rules, self._mended, self._differs)
-        self._reports = Reports(rules.report_ns)
         copying = Copying(lanes, ledger, self.outcomes, self._store, self.roles)
         self._guests = Guests(self.process, copying, self.effects)
         self._guests.on_view = self._obey
         self._reader = PartsReader()
         self._view_frame = b""
-        self._heirs: dict[int, Process] = {}
         self._healing: set[int] = set()
         self._healed = 0
         self._linked = False
@@ -351,7 +352,7 @@ class Node:
 
     def _take_over(self, before: View, view: View) -> None:
         change = self.roles.obey(view)
-        self.view = self._guests.view = view
+        self.view = self._guests.view = self._sealing.view = view
         self._serving.obey(view)
         self._auditor.version = view.version
         self._view_frame = ReplicateRequest(views=[view_to_proto(view)]).SerializeToString()
@@ -369,7 +370,7 @@ class Node:
             self._auditor.forget(channel)
             self._mending.forget(channel)
             self._serving.release(channel, self._now_ns)
-        self._seal(view, change.sealing)
+        self._sealing.obey(view, change.sealing, self.pendings)
         for channel in self.channels:
             channel.tell(self._view_frame)
         self._mending.obey(view, change.led, self._now_ns)
@@ -411,32 +412,6 @@ class Node:
             view.min_in_sync,
             sources,
         )
-
-    def _seal(self, view: View, sealing: list[int]) -> None:
-        """Begins, goes on with, or ends the sealing of partitions for their heirs. sealing: those that have one."""
-        heirs: dict[int, Process] = {}
-        for partition in sealing:
-            heir = process_at(view, int(view.heirs[partition]))
-            assert heir is not None
-            heirs[partition] = heir
-        before, self._heirs = self._heirs, heirs
-        for partition in before:
-            if partition not in heirs:
-                self.pendings.unseal(partition)
-        sealed = self.roles.sealed_for
-        for partition in [each for each in sealed if self.roles.role[each] == PRIMARY and each not in heirs]:
-            del sealed[partition]
-        begun = [each for each in heirs if each not in before]
-        if begun:
-            self.pendings.seal(begun, view.partitions)
-        for partition in heirs:
-            if partition in before and partition in sealed and sealed[partition] != heirs[partition]:
-                self._sealed(partition)
-
-    def _sealed(self, partition: int) -> None:
-        heir = self._heirs[partition]
-        self.roles.sealed_for[partition] = heir
-        self._reports.sealed(partition, int(self.view.epochs[partition]), heir, self.view.version)
 
     def _caught_up(self, partition: int, seed: Seed) -> None:
         if partition in self._healing:
