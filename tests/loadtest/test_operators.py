@@ -1,4 +1,4 @@
-"""The benchmark of the operators: all are in it, what they are compared with does its work, and a quick run is quick."""
+"""The benchmark of the operators: all are in it, what they are compared with does its work, a quick run is quick."""
 
 import math
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_messages_and_rows_are_the_same_events() -> None:
 
 
 def test_a_quick_run_leaves_long_sections_out_unless_they_are_named() -> None:
-    assert main.LONG <= main.choose(None, 0).keys()
+    assert main.choose(None, 0).keys() >= main.LONG
     assert not main.LONG & main.choose(None, 0, quick=True).keys()
     assert main.choose(["operators"], 0, quick=True).keys() == {"operators"}
 
