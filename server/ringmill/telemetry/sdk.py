@@ -230,9 +230,7 @@ def _observe(meter: Meter, metric: names.Metric, snapshot: Snapshot, read: Read)
     _create(meter, metric, callback)
 
 
-def _observe_proxies(
-    meter: Meter, metric: names.Metric, read: Callable[[], ProxyFigures], values: ReadProxies
-) -> None:
+def _observe_proxies(meter: Meter, metric: names.Metric, read: Callable[[], ProxyFigures], values: ReadProxies) -> None:
     def callback(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, attributes) for value, attributes in values(read())]
 
