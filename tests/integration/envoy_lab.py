@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 
 from ringmill.balancer.adapters.xds import Desk
-from ringmill.balancer.xds.settings import XdsSettings
+from ringmill.balancer.xds.settings import EdgeTls, XdsSettings
 from ringmill.cli.envoy.bootstrap import Variant
 from ringmill.core.hashing import PARTITIONS, partition_of
 from ringmill.core.maglev import maglev
@@ -53,7 +53,7 @@ class Teller:
 class Lab:
     """Everything but Envoy is one loop in a thread."""
 
-    def __init__(self, direct: bool = True) -> None:
+    def __init__(self, direct: bool = True, edge_tls: EdgeTls = "none") -> None:
         self._loop = make_loop("cq")
         self._servers: dict[str, Server] = {}
         self.addresses: dict[str, str] = {}
@@ -62,9 +62,8 @@ class Lab:
         self.envoy: subprocess.Popen[bytes] | None = None
         self._thread.start()
         self.start_worker(ROUTER)
-        self.desk = self.do(
-            lambda: Desk(XdsSettings("127.0.0.1:" + free_port(), (self.addresses[ROUTER],), direct), PARTITIONS)
-        )
+        settings = XdsSettings("127.0.0.1:" + free_port(), (self.addresses[ROUTER],), direct, edge_tls)
+        self.desk = self.do(lambda: Desk(settings, PARTITIONS))
         self.publish({})
         self.xds = self.do(lambda: self._serve("xds", self.desk.routes()))
 
@@ -110,10 +109,12 @@ class Lab:
         view = View(self._version, "lab", members, np.array(maglev(weights), np.int32))
         self.do(lambda: self.desk.publish(view))
 
-    def start_envoy(self, variant: Variant = "delta") -> str:
-        """Starts Envoy; returns where it takes streams."""
+    def start_envoy(self, variant: Variant = "delta", *more: str) -> str:
+        """Starts Envoy, with more flags; returns where it takes streams."""
         words = [sys.executable, "-m", "ringmill.cli.main", "envoy", "run", "--xds", self.xds, "--variant", variant]
-        self.envoy = subprocess.Popen([*words, "--drain-time", "0"], stdout=subprocess.PIPE)
+        self.envoy = subprocess.Popen(
+            [*words, "--drain-time", "0", "--start-time", "15", *more], stdout=subprocess.PIPE
+        )
         assert self.envoy.stdout is not None
         address: str = json.loads(self.envoy.stdout.readline())["address"]
         return address
@@ -143,8 +144,13 @@ def until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
 class Caller:
     """A client of what is in front: asks who answers for a key."""
 
-    def __init__(self, target: str) -> None:
-        self.channel = grpc.insecure_channel(target)
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        # A connection of its own: channels with equal settings would share one.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(target, options)
+        else:
+            self.channel = grpc.secure_channel(target, credentials, options)
         self.stub = ProcessingServiceStub(self.channel)
 
     def by_header(self, keys: Sequence[str]) -> dict[str, str]:

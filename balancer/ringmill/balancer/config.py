@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ringmill.balancer.limits import RouterLimits
 from ringmill.balancer.rules import OnTotalLoss, Rules
+from ringmill.balancer.xds.settings import EdgeTls
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.choice import Kind
 
@@ -38,6 +39,8 @@ class BalancerConfig:
     """Where proxies listen for clients, ip:port."""
     advertise: str = ""
     """The public address as proxies reach it, ip:port, where it is not the one that is bound; empty: that one."""
+    edge_tls: EdgeTls = "none"
+    """What clients meet there: clear text, a certificate, or one that asks for theirs. Proxies have it from files."""
     direct: bool = False
     """Whether proxies send a stream that names its one key straight to that key's worker."""
     heartbeat_ms: int = 100

@@ -132,7 +132,8 @@ class Balancer:
             raise RingmillError(
                 Code.FAILED_PRECONDITION, f"xds_listen needs {error.name}: pip install 'ringmill[envoy]'"
             ) from None
-        settings = XdsSettings(edge=config.edge, routers=(config.advertise or address,), direct=config.direct)
+        routers = (config.advertise or address,)
+        settings = XdsSettings(config.edge, routers, direct=config.direct, edge_tls=config.edge_tls)
         desk = Desk(settings, config.partitions)
         self._telemetry.watch_proxies(desk.counts.figures)
         self._published.append(desk.publish)

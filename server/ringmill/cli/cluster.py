@@ -48,6 +48,10 @@ class ClusterConfig:
     """Public port; 0: any free one."""
     envoy: bool = False
     """Whether clients come in through Envoy."""
+    tls: Path | None = None
+    """Envoy's certificate and key; None: clients come in without TLS."""
+    client_ca: Path | None = None
+    """What clients' certificates must come from; None: they need none."""
     transport: str = "auto"
     """auto, cq or aio."""
     pin: bool = True
@@ -68,6 +72,8 @@ class ClusterConfig:
 
     def validate(self) -> Self:
         """Returns itself, or raises INVALID_ARGUMENT naming what to mend."""
+        if (self.tls and not self.envoy) or (self.client_ca and not self.tls):
+            raise RingmillError(Code.INVALID_ARGUMENT, "--tls is for --envoy, and --client-ca for --tls")
         if self.copies > self.workers:
             raise RingmillError(
                 Code.INVALID_ARGUMENT,
@@ -199,14 +205,20 @@ class Cluster:
         public = "127.0.0.1:0" if config.envoy else f"{config.host}:{config.port}"
         arguments = [BALANCER, "--listen", self.operators or public]
         arguments += ["--link", self._link] if self._link else []
-        arguments += ["--xds-listen", self._xds or "127.0.0.1:0", "--edge", self._edge] if config.envoy else []
+        if config.envoy:
+            arguments += ["--xds-listen", self._xds or "127.0.0.1:0", "--edge", self._edge]
+            arguments += ["--edge-tls", "none" if config.tls is None else "mutual" if config.client_ca else "server"]
         arguments += ["--transport", config.transport, "--workers", str(config.workers)]
         arguments += ["--replicas", str(config.copies), "--min-in-sync", str(config.min_in_sync)]
         arguments += ["--on-total-loss", config.on_total_loss, "--state-dir", str(self._state_dir)]
         return self._spawn(BALANCER, [*arguments, "--status-interval", str(config.status_interval_s)])
 
     def _spawn_envoy(self) -> Child:
-        return self._spawn(ENVOY, [ENVOY, "run", "--xds", self._xds, "--drain-time", "0"])
+        config = self.config
+        arguments = [ENVOY, "run", "--xds", self._xds, "--drain-time", "0"]
+        arguments += ["--tls", str(config.tls)] if config.tls else []
+        arguments += ["--client-ca", str(config.client_ca)] if config.client_ca else []
+        return self._spawn(ENVOY, arguments)
 
     def _spawn_worker(self, name: str) -> Child:
         arguments = ["worker", str(self.config.app), "--join", self._link, "--name", name]

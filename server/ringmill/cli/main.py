@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ringmill.cli import console
-from ringmill.cli.commands import bench, chaos, check, demo, envoy, look, move, send, serve, up, version
+from ringmill.cli.commands import bench, certs, chaos, check, demo, envoy, look, move, send, serve, up, version
 from ringmill.core.errors import RingmillError
 
 DEBUG_VARIABLE = "RINGMILL_DEBUG"
@@ -40,6 +40,7 @@ app.command("chaos")(chaos.chaos)
 app.command("worker")(serve.worker)
 app.command("balancer")(serve.balancer)
 app.add_typer(envoy.envoy, name="envoy")
+app.add_typer(certs.certs, name="certs")
 app.command("version")(version.version)
 
 

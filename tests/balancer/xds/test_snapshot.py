@@ -20,17 +20,21 @@ from ringmill.balancer.xds import clusters, edge
 from ringmill.balancer.xds.assignments import encode_assignment
 from ringmill.balancer.xds.check import check_links, check_members
 from ringmill.balancer.xds.requests import Answer
-from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, TYPES, Snapshot
+from ringmill.balancer.xds.resources import ASSIGNMENT, CLUSTER, LISTENER, ROUTES, SECRET, TYPES, Snapshot
 from ringmill.balancer.xds.settings import (
     CLIENTS,
     EDGE,
+    EDGE_CERTIFICATE,
+    EDGE_CLIENTS,
     OWNERS,
     ROUTERS,
     SERVICE,
     WORKERS,
+    EdgeTls,
     Endpoint,
     XdsSettings,
     endpoint_of,
+    secret_file,
 )
 from ringmill.balancer.xds.snapshot import SnapshotBuilder
 from ringmill.balancer.xds.wire import encode, encode_delta, read_ask, read_delta_ask
@@ -190,6 +194,16 @@ def test_operators_are_not_served_at_the_edge() -> None:
     found = RouteConfiguration.parse(content(builder().build(view(member("a"))), ROUTES, EDGE))
     prefixes = [entry.match.prefix for entry in found.virtual_hosts[0].routes if entry.match is not None]
     assert not any(f"/{ADMIN}/".startswith(prefix or "/") for prefix in prefixes)
+
+
+@pytest.mark.parametrize(("edge_tls", "named"), [("none", []), ("server", [0]), ("mutual", [0, 1])])
+def test_secrets_are_named_and_never_sent(edge_tls: EdgeTls, named: list[int]) -> None:
+    settings = XdsSettings("127.0.0.1:7400", ("127.0.0.1:7401",), edge_tls=edge_tls)
+    built = SnapshotBuilder(settings, PARTITIONS).build(view())
+    files = [secret_file(EDGE_CERTIFICATE).encode(), secret_file(EDGE_CLIENTS).encode()]
+    listener = content(built, LISTENER, EDGE)
+    assert [place for place, file in enumerate(files) if file in listener] == named
+    assert not built.kind(SECRET)
 
 
 def test_the_edge_may_be_all_addresses_of_a_machine() -> None:

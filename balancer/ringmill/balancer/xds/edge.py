@@ -15,6 +15,7 @@ import envoy_data_plane.envoy.config.route.v3 as routes
 import envoy_data_plane.envoy.extensions.filters.http.grpc_field_extraction.v3 as extraction
 import envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 as header_mutation
 import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http
+import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
 from envoy_data_plane.envoy.extensions.filters.common.set_filter_state.v3 import FilterStateValue
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.http.set_filter_state.v3 import Config as SetFilterState
@@ -23,7 +24,18 @@ from envoy_data_plane.google.protobuf import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from ringmill.balancer.xds.clusters import own_source, socket_address
-from ringmill.balancer.xds.settings import CLIENTS, EDGE, OWNERS, ROUTERS, ROUTING_KEY_HEADER, SERVICE
+from ringmill.balancer.xds.settings import (
+    CLIENTS,
+    EDGE,
+    EDGE_CERTIFICATE,
+    EDGE_CLIENTS,
+    OWNERS,
+    ROUTERS,
+    ROUTING_KEY_HEADER,
+    SERVICE,
+    EdgeTls,
+    secret_file,
+)
 from ringmill.v1 import processing_pb2
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
@@ -46,15 +58,14 @@ _NO_LIMIT = timedelta(0)
 """Streams last for days, and may be silent for as long."""
 
 
-def edge_listener(host: str, port: int, direct: bool) -> listeners.Listener:
+def edge_listener(host: str, port: int, direct: bool, secured: EdgeTls = "none") -> listeners.Listener:
     """Where a proxy listens for clients."""
     manager = _manager(EDGE, _key_filters() if direct else ())
+    entry = listeners.Filter(name=_MANAGER, typed_config=Any.pack(manager))
     return listeners.Listener(
         name=EDGE,
         address=socket_address(host, port),
-        filter_chains=[
-            listeners.FilterChain(filters=[listeners.Filter(name=_MANAGER, typed_config=Any.pack(manager))])
-        ],
+        filter_chains=[listeners.FilterChain(filters=[entry], transport_socket=_tls(secured))],
         per_connection_buffer_limit_bytes=4 << 20,
     )
 
@@ -82,6 +93,28 @@ def client_routes() -> routes.RouteConfiguration:
 
 def _to_router(prefix: str) -> routes.Route:
     return _route(routes.RouteMatch(prefix=prefix), routes.RouteAction(cluster=ROUTERS))
+
+
+def _tls(secured: EdgeTls) -> core.TransportSocket | None:
+    """TLS 1.3 and nothing older, with certificates that are replaced while connections go on."""
+    if secured == "none":
+        return None
+    common = tls.CommonTlsContext(
+        tls_params=tls.TlsParameters(tls_minimum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3),
+        alpn_protocols=["h2"],  # gRPC clients end the connection without it
+        tls_certificate_sds_secret_configs=[_secret(EDGE_CERTIFICATE)],
+    )
+    if secured == "mutual":
+        common.validation_context_sds_secret_config = _secret(EDGE_CLIENTS)
+    context = tls.DownstreamTlsContext(common_tls_context=common, require_client_certificate=secured == "mutual")
+    return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=Any.pack(context))
+
+
+def _secret(name: str) -> tls.SdsSecretConfig:
+    source = core.ConfigSource(
+        path_config_source=core.PathConfigSource(path=f"./{secret_file(name)}"), resource_api_version=core.ApiVersion.V3
+    )
+    return tls.SdsSecretConfig(name=name, sds_config=source)
 
 
 def _by_header() -> routes.Route:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Literal
 
 from ringmill.core.errors import Code, RingmillError
 
@@ -27,6 +28,24 @@ EDGE = "ringmill-edge"
 """Name of the proxy's listener and of its routes."""
 
 
+EDGE_CERTIFICATE = "ringmill-edge-certificate"
+"""Names the key and certificate that a proxy shows its clients."""
+
+EDGE_CLIENTS = "ringmill-edge-clients"
+"""Names the authority that the clients' certificates must come from."""
+
+EdgeTls = Literal["none", "server", "mutual"]
+"""What clients meet at the proxy: clear text, a certificate, or one that asks for theirs."""
+
+
+def secret_file(name: str) -> str:
+    """File in a proxy's working directory that says where it has such a secret, and has it look for changes.
+
+    Secrets come from files of the proxy's own machine, and never from here.
+    """
+    return f"{name}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class XdsSettings:
     """How the data plane in front of a cluster is to be."""
@@ -37,6 +56,7 @@ class XdsSettings:
     """ip:port of each balancer's public port, as proxies and clients reach it."""
     direct: bool = False
     """Whether a stream that names its one key goes straight to that key's worker."""
+    edge_tls: EdgeTls = "none"
 
 
 @dataclass(frozen=True, slots=True, order=True)

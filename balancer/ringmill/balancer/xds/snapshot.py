@@ -20,7 +20,7 @@ class SnapshotBuilder:
         """Raises INVALID_ARGUMENT when an address of the settings is none that can be reached."""
         self._direct = settings.direct
         self._routers = tuple(endpoint_of(address, address) for address in settings.routers)
-        self._fixed = _Fixed(endpoint_of("edge", settings.edge, reachable=False), settings.direct, partitions)
+        self._fixed = _Fixed(settings, partitions)
         self._workers: _Members | None = None
         self._snapshot = Snapshot()
 
@@ -63,11 +63,12 @@ class _Fixed:
     """What does not depend on who is there; and so, for one, listeners: clients lose their connections when those
     change."""
 
-    def __init__(self, where: Endpoint, direct: bool, partitions: int) -> None:
+    def __init__(self, settings: XdsSettings, partitions: int) -> None:
+        where, direct = endpoint_of("edge", settings.edge, reachable=False), settings.direct
         self.kinds = [clusters.router_cluster(), clusters.client_cluster()]
         if direct:
             self.kinds += [clusters.worker_cluster(partitions), clusters.owner_cluster()]
-        listeners = [edge.edge_listener(where.host, where.port, direct), edge.client_listener()]
+        listeners = [edge.edge_listener(where.host, where.port, direct, settings.edge_tls), edge.client_listener()]
         routes = [edge.edge_routes(direct), edge.client_routes()]
         check_links(self.kinds, listeners, routes)
         # What gRPC clients ask for by name is nothing for Envoy, which asks for everything.

@@ -54,6 +54,12 @@ def run(
         float, typer.Option(help="Seconds that it may take to hear from the balancer and to open its port.", min=1)
     ] = 60.0,
     drain_time: Annotated[float, typer.Option(help="Seconds that SIGTERM waits until clients have left.", min=0)] = 5.0,
+    tls: Annotated[
+        Path | None,
+        typer.Option(help="Its certificate and key in PEM, for a balancer with --edge-tls.", show_default="none"),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The key, where it is in a file of its own.")] = None,
+    client_ca: Annotated[Path | None, typer.Option(help="What clients' certificates must come from, in PEM.")] = None,
     log_level: Annotated[str, typer.Option(help="Envoy's: trace, debug, info, warning, error, critical.")] = "warning",
 ) -> None:
     """Run one Envoy until SIGTERM.
@@ -62,11 +68,14 @@ def run(
     `ringmill\\[envoy]`.
 
     [dim]$ ringmill envoy run --xds 127.0.0.1:7402[/dim]
+    [dim]$ ringmill envoy run --xds 127.0.0.1:7402 --tls edge.pem[/dim]
     """
     process.die_with_parent()
     from ringmill.cli.envoy.run import Envoy, serve
+    from ringmill.cli.envoy.secrets import EdgeSecrets
 
     settings = Bootstrap(xds, node, admin, connections_max, variant)
     with tempfile.TemporaryDirectory(prefix="ringmill-envoy-") as folder:
-        status = serve(Envoy(settings, Path(folder), threads, log_level), start_time, drain_time)
+        secrets = EdgeSecrets(tls, tls_key, client_ca)
+        status = serve(Envoy(settings, Path(folder), threads, log_level, secrets), start_time, drain_time)
     process.end(status)

@@ -13,6 +13,8 @@ Transport = Literal["auto", "cq", "aio"]
 
 OnTotalLoss = Literal["refuse", "restart-empty"]
 
+EdgeTls = Literal["none", "server", "mutual"]
+
 PartitionsOption = Annotated[
     int, typer.Option(help="Into how many the keys are divided, a prime; the same for balancer and workers.", min=2)
 ]
@@ -130,6 +132,10 @@ def balancer(
     edge: Annotated[
         str, typer.Option(help="Where those proxies listen for clients, ip:port.", metavar="IP:PORT")
     ] = "127.0.0.1:7400",
+    edge_tls: Annotated[
+        EdgeTls,
+        typer.Option(help="Have them speak TLS with clients (server), and ask clients for certificates (mutual)."),
+    ] = "none",
     advertise: Annotated[
         str, typer.Option(help="Where they reach this balancer, ip:port.", show_default="the bound --listen")
     ] = "",
@@ -173,6 +179,7 @@ def balancer(
             cluster=cluster,
             xds_listen=xds_listen,
             edge=edge,
+            edge_tls=edge_tls,
             advertise=advertise,
             direct=direct,
             heartbeat_ms=heartbeat_ms,

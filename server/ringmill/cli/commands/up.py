@@ -45,6 +45,12 @@ def up(
     envoy: Annotated[
         bool, typer.Option("--envoy", help="Put Envoy in front: clients reach it, and it the balancer.")
     ] = False,
+    tls: Annotated[
+        Path | None, typer.Option(help="Envoy's certificate and key in PEM, in one file.", show_default="no TLS")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="What clients' certificates must come from, in PEM.", show_default="none asked")
+    ] = None,
     pin: Annotated[bool, typer.Option(help="Give each worker its own core where there are enough.")] = True,
     transport: TransportOption = "auto",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the processes log, too.")] = False,
@@ -74,6 +80,8 @@ def up(
         host=host,
         port=port,
         envoy=envoy,
+        tls=tls,
+        client_ca=client_ca,
         transport=transport,
         pin=pin,
     )

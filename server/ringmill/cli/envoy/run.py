@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ringmill.cli.envoy.bootstrap import Bootstrap
+from ringmill.cli.envoy.secrets import NO_SECRETS, EdgeSecrets
 from ringmill.core.errors import Code, RingmillError
 
 _PR_SET_PDEATHSIG = 1
@@ -38,17 +39,21 @@ def binary() -> str:
 class Envoy:
     """One process. It ends with this one, however that ends."""
 
-    def __init__(self, bootstrap: Bootstrap, folder: Path, threads: int, log_level: str) -> None:
-        """Starts it. folder: for its bootstrap, and for what it says of itself."""
+    def __init__(
+        self, bootstrap: Bootstrap, folder: Path, threads: int, log_level: str, secrets: EdgeSecrets = NO_SECRETS
+    ) -> None:
+        """Starts it. folder: its working directory, for its bootstrap, and for what it says of itself."""
         file = folder / "bootstrap.json"
         file.write_text(json.dumps(bootstrap.config(), indent=2))
+        for name, content in secrets.files().items():
+            (folder / name).write_text(json.dumps(content, indent=2))
         self._admin_file = folder / "admin"
         self._admin_file.unlink(missing_ok=True)
         words = [binary(), "--config-path", str(file), "--admin-address-path", str(self._admin_file)]
         words += ["--disable-hot-restart", "--concurrency", str(threads)]
         words += ["--log-level", log_level, "--log-format", "%l %n: %v"]
         self._process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=_ender(), process_group=0
+            words, cwd=folder, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=_ender(), process_group=0
         )
 
     @property
