@@ -138,7 +138,9 @@ def gather(
     position = 0
     for i in range(order.size):
         event: Any = order[i]
-        position = append(out, position, response, np.int64(bounds[event, 0]), np.int64(bounds[event, 1]))
+        start: Any = np.int64(bounds[event, 0])
+        stop: Any = np.int64(bounds[event, 1])
+        position = append(out, position, response, start, stop)
         if position < 0:
             return False
         stops[i + 1] = position
