@@ -141,6 +141,21 @@ def test_what_is_wanted_again_is_sent_again() -> None:
     assert names(server.ask(DeltaAsk(ASSIGNMENT, ("a",)))) == [(ASSIGNMENT, ["a"])]
 
 
+def test_what_is_asked_for_once_more_is_sent_once_more() -> None:
+    server = Delta(snapshot(ONE))
+    (first,) = server.ask(DeltaAsk(ASSIGNMENT, ("a",)))
+    assert names(server.ask(DeltaAsk(ASSIGNMENT, ("a",), nonce=first.nonce))) == [(ASSIGNMENT, ["a"])]
+
+
+def test_who_wants_everything_again_is_sent_what_it_did_not_want_meanwhile() -> None:
+    server = Delta(snapshot({CLUSTER: {"a": "1", "b": "1"}}))
+    (first,) = server.ask(DeltaAsk(CLUSTER))
+    assert server.ask(DeltaAsk(CLUSTER, (), ("*",), nonce=first.nonce)) == []
+    (again,) = server.ask(DeltaAsk(CLUSTER, ("a",)))
+    assert names([again]) == [(CLUSTER, ["a"])]
+    assert names(server.ask(DeltaAsk(CLUSTER, ("*",), nonce=again.nonce))) == [(CLUSTER, ["b"])]
+
+
 def test_what_is_no_longer_wanted_is_not_sent() -> None:
     server = Delta(snapshot(ONE))
     (first,) = server.ask(DeltaAsk(ASSIGNMENT, ("a",)))
@@ -154,6 +169,15 @@ def test_a_refusal_of_a_delta_is_told_of_and_not_repeated() -> None:
     assert server.ask(DeltaAsk(LISTENER, nonce=first.nonce, error="no such filter")) == []
     assert server.verdicts == [Verdict(LISTENER, first.version, ("l",), "no such filter")]
     assert server.publish(snapshot(ONE)) == []
+
+
+def test_members_that_go_when_their_cluster_changes_are_named() -> None:
+    server = Delta(snapshot(ONE))
+    for kind in (CLUSTER, ASSIGNMENT):
+        (first,) = server.ask(DeltaAsk(kind, ("a",)))
+        server.ask(DeltaAsk(kind, nonce=first.nonce))
+    told = server.publish(snapshot({CLUSTER: {"a": "2"}}))
+    assert [(each.type_url, each.removed) for each in told] == [(CLUSTER, ()), (ASSIGNMENT, ("a",))]
 
 
 # Both
@@ -194,6 +218,20 @@ def test_what_is_named_comes_before_what_names_it(make: Make) -> None:
 
 
 @BOTH
+def test_what_names_it_waits_while_what_is_named_is_not_acknowledged(make: Make) -> None:
+    client = make(ONE, random.Random(1))
+    client.want(CLUSTER, {"*"})
+    client.want(ROUTES, {"r"})
+    while client.inbox:
+        client.hear()
+    client.publish(snapshot(changed(ONE, CLUSTER, a="2")))
+    client.publish(snapshot(changed(changed(ONE, CLUSTER, a="2", b="1"), ROUTES, r="2")))
+    assert [each.type_url for each in client.inbox] == [CLUSTER], "a route to b is not sent before b"
+    client.hear()
+    assert [each.type_url for each in client.inbox] == [CLUSTER, ROUTES]
+
+
+@BOTH
 def test_members_follow_a_cluster_that_has_changed(make: Make) -> None:
     client = make(ONE, random.Random(1))
     client.want(CLUSTER, {"*"})
@@ -213,7 +251,7 @@ def test_a_client_comes_to_hold_what_it_wants(make: Make, seed: int) -> None:
     chance = random.Random(seed)
     content: Content = {kind: {} for kind in TYPES}
     client = make(content, chance)
-    for _ in range(60):
+    for _ in range(150):
         step(client, content, chance)
         assert all(len([each for each in client.inbox if each.type_url == kind]) <= 1 for kind in TYPES)
     refused = {each.type_url for each in client.server.verdicts if each.error}
@@ -234,7 +272,7 @@ def test_a_client_comes_to_hold_what_it_wants(make: Make, seed: int) -> None:
 
 
 def step(client: Client, content: Content, chance: random.Random) -> None:
-    match chance.choice(("want", "change", "remove", "hear", "hear", "refuse", "publish")):
+    match chance.choice(("want", "want", "change", "remove", "hear", "hear", "hear", "refuse", "publish")):
         case "want":
             kind = chance.choice(TYPES)
             wanted = {name for name in "abcd" if chance.random() < 0.5}

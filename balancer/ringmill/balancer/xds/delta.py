@@ -128,5 +128,5 @@ class Delta:
         """A cluster that has changed is made anew, and waits for its members, whom the client may not ask for again."""
         subscription = self._subscriptions.get(ASSIGNMENT)
         if subscription is not None:
-            for name in clusters:
-                subscription.held.pop(name, None)
+            # Another version, not none: should they be gone, it must be told so.
+            subscription.held |= dict.fromkeys(subscription.held.keys() & set(clusters), "")

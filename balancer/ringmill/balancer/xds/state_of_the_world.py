@@ -74,11 +74,8 @@ class StateOfTheWorld:
         wildcard = WILDCARD in names or (unnamed and ask.type_url in COMPLETE)
         names -= {WILDCARD}
         more = bool(names - subscription.names) or (wildcard and not subscription.wildcard)
-        less = bool(subscription.names - names) or (subscription.wildcard and not wildcard)
         subscription.names, subscription.wildcard = names, wildcard
-        # What is wanted again may have been thrown away meanwhile. And of complete types a client that names less hears
-        # that less is there.
-        subscription.due |= more or first or (less and ask.type_url in COMPLETE)
+        subscription.due |= more or first  # what is wanted again may have been thrown away meanwhile
 
     def _send(self) -> list[Answer]:
         answers = []
