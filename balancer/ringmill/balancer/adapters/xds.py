@@ -158,14 +158,15 @@ class _Handler:
 class _Whole(_Handler):
     """A stream of the state-of-the-world variant."""
 
-    _encode = staticmethod(encode)
-
     def __init__(self, desk: Desk, number: int, stream: Stream) -> None:
         super().__init__(desk, number, stream)
         self._machine = StateOfTheWorld(desk.snapshot)
 
     def publish(self, snapshot: Snapshot) -> None:
         self._send(self._machine.publish(snapshot))
+
+    def _encode(self, answer: Answer) -> bytes:
+        return encode(answer)
 
     def _hear(self, message: bytes) -> tuple[list[Answer], str, list[Verdict]]:
         ask, client = read_ask(message)
@@ -175,14 +176,15 @@ class _Whole(_Handler):
 class _Changes(_Handler):
     """A stream of the delta variant."""
 
-    _encode = staticmethod(encode_delta)
-
     def __init__(self, desk: Desk, number: int, stream: Stream) -> None:
         super().__init__(desk, number, stream)
         self._machine = Delta(desk.snapshot)
 
     def publish(self, snapshot: Snapshot) -> None:
         self._send(self._machine.publish(snapshot))
+
+    def _encode(self, answer: Answer) -> bytes:
+        return encode_delta(answer)
 
     def _hear(self, message: bytes) -> tuple[list[Answer], str, list[Verdict]]:
         ask, client = read_delta_ask(message)

@@ -83,7 +83,7 @@ def _clusters_of(configuration: RouteConfiguration) -> list[str]:
     actions = [entry.route for host in configuration.virtual_hosts for entry in host.routes]
     if not actions:
         raise _wrong(f"routes {configuration.name} are none")
-    return [action.cluster if action is not None else "" for action in actions]
+    return [(action.cluster or "") if action is not None else "" for action in actions]
 
 
 def _unique(what: str, names: Sequence[str]) -> None:

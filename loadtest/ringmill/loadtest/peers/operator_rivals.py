@@ -5,6 +5,7 @@ Imported only by the benchmark's own process; what is not installed is left out.
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def library_rivals() -> Rivals:
     """What a library made for the one thing has, called from Python for each event."""
     found: Rivals = {}
     if find_spec("datasketches") is not None:
-        import datasketches
+        datasketches: Any = import_module("datasketches")  # it tells no types
 
         found["distinct"] = _rival(lambda: datasketches.hll_sketch(12), _hll)
         found["frequency"] = _rival(lambda: datasketches.count_min_sketch(5, 272), _estimated)
@@ -153,7 +154,7 @@ def array_rivals(model: str) -> dict[str, Callable[[dict[str, Any]], Any]]:
     """By operator: what a native library does with whole columns at once, for all keys as one, on one thread."""
     found: dict[str, Callable[[dict[str, Any]], Any]] = {}
     if find_spec("datasketches") is not None:
-        import datasketches
+        datasketches: Any = import_module("datasketches")  # it tells no types
 
         def quantiles(columns: dict[str, Any]) -> Any:
             sketch = datasketches.kll_doubles_sketch(200)
