@@ -180,6 +180,17 @@ def test_members_that_go_when_their_cluster_changes_are_named() -> None:
     assert [(each.type_url, each.removed) for each in told] == [(CLUSTER, ()), (ASSIGNMENT, ("a",))]
 
 
+def test_what_was_not_wanted_for_a_moment_while_it_was_on_its_way_is_known() -> None:
+    server = Delta(snapshot({CLUSTER: {"a": "1", "b": "1"}}))
+    (first,) = server.ask(DeltaAsk(CLUSTER))
+    server.ask(DeltaAsk(CLUSTER, (), ("*",)))
+    server.ask(DeltaAsk(CLUSTER, ("*",)))
+    server.publish(snapshot({CLUSTER: {"a": "1"}}))
+    (second,) = server.ask(DeltaAsk(CLUSTER, nonce=first.nonce))  # it has taken both: it wants everything
+    assert names([second]) == [(CLUSTER, ["a"])]
+    assert second.removed == ("b",)
+
+
 # Both
 
 Client = WholeClient | DeltaClient

@@ -23,6 +23,13 @@ class _Subscription:
         self.awaited = False
         self.version = ""
         self.sent: tuple[str, ...] = ()
+        """Names in the newest response, and of them those that came with content."""
+        self.offered: tuple[str, ...] = ()
+
+    def taken(self) -> None:
+        """The newest response was. What the client did not want for a moment while it was on its way, it has, too."""
+        again = [name for name in self.offered if self.wildcard or name in self.names]
+        self.held = dict.fromkeys(again, "") | self.held
 
     def wants(self, resource: Resource) -> bool:
         return resource.name in self.names or (self.wildcard and resource.listed)
@@ -55,6 +62,8 @@ class Delta:
         self._unsubscribe(subscription, ask.unsubscribe)
         if subscription.awaited and ask.nonce == subscription.nonce:
             subscription.awaited = False
+            if not ask.error:
+                subscription.taken()
             self.verdicts.append(Verdict(ask.type_url, subscription.version, subscription.sent, ask.error))
         return self._send()
 
@@ -119,7 +128,7 @@ class Delta:
         self._nonces += 1
         subscription.nonce = str(self._nonces)
         subscription.version = self._snapshot.versions[type_url]
-        subscription.sent = (*changed, *gone)
+        subscription.sent, subscription.offered = (*changed, *gone), tuple(changed)
         subscription.awaited, subscription.due = True, False
         resources = tuple(there[name] for name in changed)
         return Answer(type_url, subscription.version, subscription.nonce, resources, tuple(gone))
