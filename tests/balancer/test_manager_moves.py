@@ -149,6 +149,16 @@ def test_all_are_restarted_one_after_the_other() -> None:
     assert told[-1].moved == told[-1].total == changed_hands(made, 2)
 
 
+def test_of_two_workers_the_one_that_leaves_keeps_its_copies_to_the_last() -> None:
+    made = world(2, replicas=2)
+    since = len(made.views)
+    finish(made, made.manager.restart_all(False, made.now))
+    for view in made.views[since:]:
+        short = (view.table != NOBODY) & (view.copies() < 2)
+        served = set(view.table[view.table != NOBODY].tolist())
+        assert len(served) == 1 or not short.any(), "both serve, and some partition has one copy"
+
+
 def test_the_next_restart_waits_until_all_is_whole_again() -> None:
     made = world(replicas=2)
     made.slow = True

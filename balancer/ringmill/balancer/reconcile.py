@@ -81,7 +81,7 @@ def withdraw(draft: Draft, progress: Progress, now_ms: int) -> Mask:
 def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, paused: Mask) -> None:
     """Takes the next steps in a draft. paused: bool[partitions], where nothing is to be begun."""
     picture = _look(draft, goal)
-    if _drop_surplus(picture):
+    if _drop_surplus(picture, rules.replicas):
         picture = _look(draft, goal)
     ready = _to_hand_over(picture, ~paused)
     _copy(picture, progress, rules, ~paused)
@@ -114,15 +114,22 @@ def _look(draft: Draft, goal: Goal) -> _Picture:
     )
 
 
-def _drop_surplus(picture: _Picture) -> bool:
+def _drop_surplus(picture: _Picture, replicas: int) -> bool:
     """Drops one copy too many of each partition: of those who leave first, then of those that the goal does not name,
     then of those that add no other host, then of who has most. The last one is never dropped, nor is the primary.
-    Returns whether there was one too many."""
+    Where no one takes its place, since too few workers stay, a copy is kept until who leaves is primary of nothing.
+    Returns whether there was one too many.
+
+    replicas: copies of each partition, where there are workers enough."""
     draft = picture.draft
     spare = picture.live & (picture.total > picture.want) & (draft.heirs == NOBODY)
     if not spare.any():
         return False
     leaving = ~picture.good & (draft.copies != NOBODY)
+    leads = np.zeros(len(draft.members) + 1, np.bool_)
+    leads[draft.table] = True
+    leads[NOBODY] = False
+    leaving &= ~leads[draft.copies] | (picture.enough >= replicas)[:, None]
     stray = ~picture.named & picture.good & (picture.enough > picture.want)[:, None]
     worth = np.where(leaving, 1000.0, 0.0) + np.where(stray, 1.0 + _crowding(picture) + _burden(picture), 0.0)
     worth[:, 0] = 0.0
