@@ -36,10 +36,10 @@ START_S = 240.0  # a cold compile on a busy machine
 class Up:
     """`ringmill up` in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         (folder / "app.py").write_text(APP)
         self.log = folder / "up.log"
-        command = [*RINGMILL, "up", str(folder / "app.py"), "--port", "0"]
+        command = [*RINGMILL, "up", str(folder / "app.py"), "--port", "0", *more]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.address = ""

@@ -34,7 +34,8 @@ def socket_address(host: str, port: int) -> core.Address:
 
 def router_cluster() -> clusters.Cluster:
     """The balancers, by how busy they are."""
-    cluster = _cluster(ROUTERS, health_ms=250)
+    # None of them healthy: then one of them is asked all the same, and says why.
+    cluster = _cluster(ROUTERS, health_ms=250, panic_percent=1.0)
     cluster.lb_policy = clusters.ClusterLbPolicy.LEAST_REQUEST
     return cluster
 
@@ -42,7 +43,8 @@ def router_cluster() -> clusters.Cluster:
 def worker_cluster(partitions: int) -> clusters.Cluster:
     """The workers, by Maglev over as many slots as there are partitions: a key's slot is its partition, and the worker
     that holds it the one that `core.maglev` names."""
-    cluster = _cluster(WORKERS, health_ms=100)
+    # None of them healthy: then none is asked, and the balancers are.
+    cluster = _cluster(WORKERS, health_ms=100, panic_percent=0.0)
     cluster.lb_policy = clusters.ClusterLbPolicy.MAGLEV
     cluster.maglev_lb_config = clusters.ClusterMaglevLbConfig(table_size=partitions)
     return cluster
@@ -69,8 +71,11 @@ def client_cluster() -> clusters.Cluster:
     )
 
 
-def _cluster(name: str, health_ms: int) -> clusters.Cluster:
-    """HTTP/2, health checks, and pings which find a peer that hangs: its streams end then, instead of waiting."""
+def _cluster(name: str, health_ms: int, panic_percent: float) -> clusters.Cluster:
+    """HTTP/2, health checks, and pings which find a peer that hangs: its streams end then, instead of waiting.
+
+    A failed check keeps new streams away and leaves those there are: a process that drains fails it, and answers them.
+    """
     pings = core.KeepaliveSettings(interval=timedelta(milliseconds=500), timeout=timedelta(seconds=1))
     http2 = core.Http2ProtocolOptions(
         connection_keepalive=pings, initial_stream_window_size=4 << 20, initial_connection_window_size=16 << 20
@@ -99,8 +104,6 @@ def _cluster(name: str, health_ms: int) -> clusters.Cluster:
         health_checks=[health],
         typed_extension_protocol_options={_HTTP: Any.pack(options)},
         circuit_breakers=clusters.CircuitBreakers(thresholds=[limits]),
-        # None of them healthy: then none can serve, and saying so at once lets a client try again.
-        common_lb_config=clusters.ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0.0)),
-        close_connections_on_host_health_failure=True,
+        common_lb_config=clusters.ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=panic_percent)),
         ignore_health_on_host_removal=True,
     )
