@@ -93,8 +93,8 @@ STATE_BYTES = {
     "covariance": 48, "correlation": 48, "trend": 56, "holt": 48, "holt_winters": 88, "seasonal": 88, "kalman": 16,
     "kalman_motion": 48, "cusum": 16, "page_hinkley": 48, "adwin": 3_368, "token_bucket": 16, "gcra": 8, "streak": 32,
     "sequence": 24, "numbers": 24, "circle": 1, "polygon": 1, "histogram": 48, "quantiles": 11_176, "positive": 1_008,
-    "distinct": 4_608, "distinct_tags": 640, "frequency": 10_880, "top_k": 768, "linear_regression": 24,
-    "logistic_regression": 24, "model": 8, "linear": 8,
+    "distinct": 4_608, "distinct_tags": 640, "frequency": 10_880, "top_k": 776, "linear_regression": 24,
+    "logistic_regression": 24, "model": 24, "linear": 8,
 }  # fmt: skip
 
 points = Pipeline("points", version="1.0.0", event=Point, steps=STEPS)
