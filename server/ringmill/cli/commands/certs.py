@@ -8,7 +8,10 @@ import typer
 from ringmill.cli import console, extras
 
 certs = typer.Typer(
-    help="Make certificates for development: an authority of your own, and what it signs.",
+    help="""Make certificates for development: an authority of your own, and what it signs.
+
+    [dim]$ ringmill certs init certs[/dim]
+    """,
     no_args_is_help=True,
 )
 

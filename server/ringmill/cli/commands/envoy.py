@@ -11,7 +11,10 @@ from ringmill.cli import process
 from ringmill.cli.envoy.bootstrap import Bootstrap, Variant
 
 envoy = typer.Typer(
-    help="Run Envoy in front of a cluster, configured by its balancer, or print what an Envoy of your own needs.",
+    help="""Run Envoy in front of a cluster, configured by its balancer, or print what an Envoy of your own needs.
+
+    [dim]$ ringmill envoy run --xds 127.0.0.1:7402[/dim]
+    """,
     no_args_is_help=True,
 )
 
