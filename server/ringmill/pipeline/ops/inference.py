@@ -138,12 +138,12 @@ def _trees(nodes: Any, values: Any, roots: Any, base: float, link: int, count: i
         score = base
         for tree in range(trees):
             node = roots[tree]
-            feature = features_of[node]
+            feature = int(features_of[node])
             while feature >= 0:
                 value = state.values[feature]
                 more = missing[node] if math.isnan(value) else (1 if value >= values[node] else 0)
                 node = children[node] + more
-                feature = features_of[node]
+                feature = int(features_of[node])
             score += values[node]
         return answer(score, link)
 
