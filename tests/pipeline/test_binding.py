@@ -91,6 +91,29 @@ def weighed(state: Peak, event: Event, sources: Inputs, scale: float) -> float |
     return total * scale
 
 
+class Large(State):
+    sums: Array = array(600, fill=0.0)
+
+
+def refuse_dear(state: Large, event: Event, price: Input) -> None:
+    if price > 100.0:
+        raise ValueError("too dear")
+
+
+@operator(guard=refuse_dear)
+def spent(state: Large, event: Event, price: Input) -> float:
+    state.sums[599] += price
+    return state.sums[599]  # type: ignore[no-any-return]  # of an Array
+
+
+@operator
+def refuse_many(state: Peak, event: Sale) -> bool:
+    state.highest = float(event.pieces)
+    if event.pieces == 99:
+        raise ValueError("too many")
+    return event.pieces < 0
+
+
 sales = Pipeline(
     "sales",
     version="1.0.0",
@@ -102,6 +125,11 @@ sales = Pipeline(
         "weighed": weighed(("price", "pieces", "gift"), scale=2.0),
         "lacking": weighed(["weight", "peak"], scale=1.0),
         "distinct": ops.distinct("peak"),
+        "spent": spent("price"),
+        "read": spent("price"),
+        "few": refuse_many(),
+        "count": ops.sum("read"),
+        "flags": ops.mean("few"),
     },
 )
 
@@ -128,6 +156,40 @@ def test_inputs_of_every_kind_arrive() -> None:
         assert got[f"tokens.{name}"].tolist() == expected
     shops = [int(np.uint64(label_hash(text)).astype(signed)) for text in ("a", "none", "a")]
     assert got["tokens.shop"].tolist() == shops
+
+
+def test_what_cannot_fail_runs_last_and_leaves_no_trace_of_a_failed_event() -> None:
+    """`spent` stands before `few`, which fails; `read` is read, so it runs in its place, with a copy of its state."""
+    numbers = [sales.plan.steps[number].name for number in sales.plan.late]
+    assert numbers == ["distinct", "spent"]
+    assert [step.name for step in sales.plan.row_order][-2:] == numbers
+    got = sales.run(keys=["k"] * 5, times=range(1, 6), price=[1.0, 2.0, 200.0, 4.0, 8.0], pieces=[0, 99, 0, -1, 0])
+    assert got.reasons.tolist() == [0, 8, 8, 0, 0]
+    for name in ("spent", "read"):
+        np.testing.assert_array_equal(got[name], [1.0, math.nan, math.nan, 5.0, 13.0])
+    np.testing.assert_array_equal(got["count"], [1.0, math.nan, math.nan, 6.0, 19.0])
+    np.testing.assert_allclose(got["flags"], [0.0, math.nan, math.nan, 0.5, 1 / 3])
+    assert got["distinct"].tolist() == [1, 0, 0, 2, 3]
+
+
+def test_a_guard_takes_what_its_operator_takes_and_changes_nothing() -> None:
+    def other(state: Peak, event: Event, sauce: Input) -> None: ...
+
+    with refused("other takes what keeps takes, by the same names"):
+
+        @operator(guard=other)
+        def keeps(state: Peak, event: Event, source: Input) -> float:
+            return source
+
+    def writes(state: Peak, event: Event) -> None:
+        state.highest = 1.0
+
+    @operator(guard=writes)
+    def stays(state: Peak, event: Event) -> float:
+        return 1.0
+
+    with refused("so is a guard's state"):
+        Pipeline("p", version="1.0.0", event=Sale, steps={"a": stays()})
 
 
 def test_merges_and_results_are_compiled_for_rows() -> None:

@@ -23,6 +23,7 @@ from ringmill.core.errors import Reason
 from ringmill.core.hashing import PARTITIONS
 from ringmill.core.jit import cache_folder, compile_kernel, entry_point, kernel, kernel_part
 from ringmill.core.memory import MESSAGE, SCRATCH
+from ringmill.engine.copying import copy_row
 from ringmill.engine.diagnose import check_operators
 from ringmill.engine.fuse import Source, array_of, column_shape, write_source
 from ringmill.engine.labels import FULL, LabelStore, intern, lookup
@@ -39,6 +40,8 @@ from ringmill.engine.plan import Field, Kind, Plan
 from ringmill.engine.table import Table, row_dtype
 from ringmill.v1.processing_pb2 import ProcessRequest
 
+FETCH_BYTES_MAX = 1024
+"""Of a row, fetched ahead: of a larger one most is not touched, or read in order, which the processor foresees."""
 _TAG_BYTES_MAX = 6
 """Of a field's tag and length in a response."""
 
@@ -85,7 +88,7 @@ def compile_pipeline(plan: Plan, partitions: int = PARTITIONS, folder: Path | No
     """
     source = write_source(plan)
     folder = folder or cache_folder(hashlib.sha256((plan.digest + source.text).encode()).hexdigest())
-    row = row_dtype([(step.name, step.state) for step in plan.steps])
+    row = row_dtype([(step.name, step.state) for step in plan.row_order])
     rules, shape = field_rules(plan), column_shape(plan)
     spent: list[float] = []
     with compiler_event.install_timer("numba:compile", spent.append):
@@ -164,6 +167,12 @@ def _signature(row: np.dtype[Any]) -> Any:
     return types.int64(types.int64, MESSAGE, *columns, SCRATCH, types.Array(types.int64, 1, "C"), rows, table, store)
 
 
+def backup_bytes(plan: Plan, row: np.dtype[Any]) -> int:
+    """How much of a row is copied before an event: all but the states, at its end, of steps that cannot fail."""
+    fields: Any = row.fields
+    return min((int(fields[plan.steps[number].name][1]) for number in plan.late), default=row.itemsize)
+
+
 def event_class(plan: Plan) -> Any:
     """What kernels see of an event: a tuple of its time, its key's hash and its fields."""
     return namedtuple("Event", ["time_us", "key", *(field.name for field in plan.fields)])
@@ -177,6 +186,7 @@ def _names(plan: Plan, source: Source, row: np.dtype[Any], event: Any) -> dict[s
         "isinf": np.isinf,
         "isfinite": np.isfinite,
         "Event": event,
+        "copy_row": copy_row,
         "find_or_insert": find_or_insert,
         "is_row_of": is_row_of,
         "prefetch_index": prefetch_index,
@@ -185,7 +195,8 @@ def _names(plan: Plan, source: Source, row: np.dtype[Any], event: Any) -> dict[s
         "intern": intern,
         "lookup": lookup,
         "BLOCK": np.uint64(PREFETCH_BLOCK),
-        "ROW_BYTES": row.itemsize,
+        "BACKUP_BYTES": backup_bytes(plan, row),
+        "FETCH_BYTES": min(backup_bytes(plan, row), FETCH_BYTES_MAX),
         "UNAVAILABLE": int(Reason.UNAVAILABLE),
         "OVERLOADED": int(Reason.OVERLOADED),
         "LABELS_FULL": FULL,
@@ -193,6 +204,7 @@ def _names(plan: Plan, source: Source, row: np.dtype[Any], event: Any) -> dict[s
         "OPERATOR_FAILED": int(Reason.OPERATOR_FAILED),
         **CONVERTERS,
         **{f"step_{number}": step.function for number, step in enumerate(plan.steps)},
+        **{f"guard_{number}": step.guard for number, step in enumerate(plan.steps) if step.guard is not None},
         **source.constants,
     }
 

@@ -36,7 +36,9 @@ def check_operators(plan: Plan, event_class: Any) -> None:
     event = types.NamedTuple(fields, event_class)
     for step in plan.steps:
         try:
-            result = _compile_alone(step, event)
+            if step.guard is not None:
+                _compile_alone(step, step.guard, event)
+            result = _compile_alone(step, step.function, event)
         except NumbaError as problem:
             raise _error(*translate(step, problem)) from problem
         _check_result(step, result)
@@ -45,12 +47,11 @@ def check_operators(plan: Plan, event_class: Any) -> None:
                 _check_statements(compiled.type_annotation)
 
 
-def _compile_alone(step: StepPlan, event: Any) -> Any:
+def _compile_alone(step: StepPlan, dispatcher: Any, event: Any) -> Any:
     arguments = [
         types.float64 if isinstance(argument, Read) else numba.typeof(compiled_constant(argument))
         for argument in step.arguments
     ]
-    dispatcher: Any = step.function
     signature = (numba.from_dtype(step.state), event, *arguments)
     dispatcher.compile(signature)
     return dispatcher.overloads[signature].signature.return_type

@@ -3,7 +3,8 @@
     apply     for each block of events: fetch index lines, find and fetch rows, then event by event:
                   refuse what is not owned; see that the row is the key's, or append one; keep a copy; run `steps`;
                   on failure put the copy back, or take the new row away, and mark the event OPERATOR_FAILED
-    steps     one event: fields and earlier outputs in variables, one call for each step, outputs checked and stored
+    steps     one event: fields and earlier outputs in variables, one call for each step, outputs checked and stored;
+              last the steps that cannot fail any more, of whose states, which may be large, there is no copy
 
 The operators themselves are compiled with bounds checks and inlined by LLVM. The source is written to the cache folder,
 where errors and profilers can show it.
@@ -112,7 +113,7 @@ def apply(
         for i in range(first, last):
             if events[i].reason == 0:
                 likely[i - first] = prefetch_row(
-                    table, np.int64(events[i].partition), events[i].hash, likely[i - first], ROW_BYTES
+                    table, np.int64(events[i].partition), events[i].hash, likely[i - first], FETCH_BYTES
                 )
         for i in range(first, last):
             event = events[i]
@@ -135,7 +136,7 @@ def apply(
                     rejected += 1
                     continue
             row = rows[np.uint64(index)]
-            backup[0] = row
+            copy_row(backup, 0, rows, np.int64(index), BACKUP_BYTES)
             good = False
             try:
                 good = steps({_STEPS_PARAMETERS})
@@ -145,7 +146,7 @@ def apply(
                 if event.time_us > row.time_us:
                     row.time_us = event.time_us
                 continue
-            rows[np.uint64(index)] = backup[0]
+            copy_row(rows, np.int64(index), backup, 0, BACKUP_BYTES)
             if segments[np.uint64(partition)].count != before:
                 remove_newest(table, partition, event.hash)
             event.reason = OPERATOR_FAILED
@@ -180,20 +181,36 @@ def _variable(name: str) -> str:
 
 
 def _run_steps(plan: Plan, constants: dict[str, Any]) -> Iterator[str]:
-    kinds = {field.name: field.kind for field in (*plan.fields, *plan.outputs)}
-    columns = {field.name: column for field, column in columns_of(plan.outputs)}
+    """All that can fail first: the steps whose states have a copy, and the guards of the others, each in its place."""
+    late = plan.late
     for number, step in enumerate(plan.steps):
-        arguments = [
-            _argument(step, position, argument, kinds, constants) for position, argument in enumerate(step.arguments)
-        ]
-        call = f"step_{number}({', '.join((f'row.{step.name}', 'event', *arguments))})"
-        if not step.outputs:
-            yield call
-            continue
-        yield f"result = {call}" if step.is_tuple else f"result_{number} = {call}"
-        for position, output in enumerate(step.outputs):
-            result = f"result[{position}]" if step.is_tuple else f"result_{number}"
-            yield from _store(output, columns[output.name], result)
+        given = _given(plan, step, constants)
+        if step.guard is not None:
+            yield f"guard_{number}({given})"
+        if number not in late:
+            yield from _run_step(plan, number, given)
+    for number in late:
+        yield from _run_step(plan, number, _given(plan, plan.steps[number], constants))
+
+
+def _given(plan: Plan, step: StepPlan, constants: dict[str, Any]) -> str:
+    kinds = {field.name: field.kind for field in (*plan.fields, *plan.outputs)}
+    arguments = (
+        _argument(step, position, argument, kinds, constants) for position, argument in enumerate(step.arguments)
+    )
+    return ", ".join((f"row.{step.name}", "event", *arguments))
+
+
+def _run_step(plan: Plan, number: int, given: str) -> Iterator[str]:
+    step = plan.steps[number]
+    columns = {field.name: column for field, column in columns_of(plan.outputs)}
+    if not step.outputs:
+        yield f"step_{number}({given})"
+        return
+    yield f"result_{number} = step_{number}({given})"
+    for position, output in enumerate(step.outputs):
+        result = f"result_{number}[{position}]" if step.is_tuple else f"result_{number}"
+        yield from _store(output, columns[output.name], result)
 
 
 def _argument(
@@ -201,7 +218,13 @@ def _argument(
 ) -> str:
     if isinstance(argument, Read):
         name = _variable(argument.name)
-        return name if kinds[argument.name] is Kind.DOUBLE else f"float({name})"
+        match kinds[argument.name]:
+            case Kind.DOUBLE:
+                return name
+            case Kind.BOOL:
+                return f"(1.0 if {name} else 0.0)"
+            case _:
+                return f"float({name})"
     name = f"PARAMETER_{step.name}_{position}"
     constants[name] = compiled_constant(argument)
     return name

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ringmill.core.jit import kernel
 from ringmill.core.memory import copy_bytes
+from ringmill.engine.copying import copy_row
 from ringmill.engine.index import (
     home,
     item_of,
@@ -105,7 +106,7 @@ def insert(arrays: TableArrays, partition: int, key_hash: np.uint64, buffer: Byt
         at += np.uint64(1)
     arrays.slots[at] = slot_of(key_hash, count)
     row = partition * arrays.rows_max + count
-    arrays.rows[row] = arrays.template[0]
+    copy_row(arrays.rows, row, arrays.template, 0, arrays.rows.itemsize)
     new = arrays.rows[row]
     new.key0, new.key1, new.key2 = pack_key(buffer, start, length)
     if long:

@@ -72,6 +72,8 @@ class StepPlan:
     name: str
     function: Callable[..., Any]
     """Compiled when first called from compiled code: (state, event, *arguments) -> outputs."""
+    guard: Callable[..., Any] | None
+    """(state, event, *arguments): raises where the event must fail and changes nothing; then `function` cannot fail."""
     state: np.dtype[Any]
     initial: bytes
     """A new key's state, as the bytes of one `state` record."""
@@ -99,6 +101,26 @@ class Plan:
     uses_time: bool
     digest: str
     """SHA-256, in hexadecimal, of the operators' sources, all that they refer to, parameters and shapes."""
+
+    @property
+    def late(self) -> tuple[int, ...]:
+        """The numbers of the steps that run once nothing can fail any more, so that no copy of their state is needed.
+
+        Those with a guard whose outputs no other step reads.
+        """
+        read = {argument.name for step in self.steps for argument in step.arguments if isinstance(argument, Read)}
+        return tuple(
+            number
+            for number, step in enumerate(self.steps)
+            if step.guard is not None and not any(output.name in read for output in step.outputs)
+        )
+
+    @property
+    def row_order(self) -> tuple[StepPlan, ...]:
+        """The steps as their states lie in a row: those that run late are at its end."""
+        late = self.late
+        early = [step for number, step in enumerate(self.steps) if number not in late]
+        return (*early, *(self.steps[number] for number in late))
 
     @property
     def outputs(self) -> tuple[Field, ...]:

@@ -117,9 +117,13 @@ def _plan_step(name: str, step: Step, event: type[Event], known: Mapping[str, Fi
     function, arguments = bind(
         compilable(cast(FunctionType, operator.function)), step.arguments, known, event.declared, _columns(step)
     )
+    guard = None
+    if operator.guard is not None:
+        guard, _ = bind(compilable(cast(FunctionType, operator.guard)), step.arguments, known, event.declared)
     return StepPlan(
         name=name,
         function=function,
+        guard=guard,
         state=state,
         initial=initial_state(operator.state, state),
         state_fields=operator.state.declared,
@@ -175,7 +179,8 @@ def _digest(fields: tuple[Field, ...], steps: list[Step], plans: list[StepPlan])
     for step, plan in zip(steps, plans, strict=True):
         parts += [plan.name, str(plan.state.descr), plan.initial.hex(), *map(_describe, plan.outputs)]
         parts += [_argument(argument) for argument in step.arguments]
-        for function in (step.operator.function, *(column.read for column in step.operator.columns)):
+        guards = () if step.operator.guard is None else (step.operator.guard,)
+        for function in (step.operator.function, *guards, *(column.read for column in step.operator.columns)):
             parts += fingerprint(cast(FunctionType, function))
     digest = hashlib.sha256()
     for part in parts:

@@ -3,7 +3,7 @@
 import ast
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType, ModuleType
 
 import numpy as np
@@ -31,6 +31,8 @@ def check_operator(operator: Operator) -> None:
     _check_kernel(operator.function, (state, event))
     for column in operator.columns:
         _check_kernel(column.read, (state,))
+    if operator.guard is not None:
+        _check_kernel(operator.guard, (replace(state, writable=False), event))
     if operator.merge is not None:
         _check_kernel(operator.merge, (state, state))
     if operator.result is not None:
@@ -102,4 +104,8 @@ def _check_attribute(
             f"{record.owner} has no field {node.attr}: declare it, or use one of {', '.join(record.fields)}",
         )
     if not record.writable and not isinstance(node.ctx, ast.Load):
-        raise wrong(place, f"{base}.{node.attr} is assigned, but an event is read-only: use a variable or the state")
+        raise wrong(
+            place,
+            f"{base}.{node.attr} is assigned, but an event is read-only, and so is a guard's state: use a variable, "
+            "or the state",
+        )

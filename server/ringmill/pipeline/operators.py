@@ -61,6 +61,7 @@ class Operator:
         merge: Callable[..., None] | None = None,
         result: Callable[..., Any] | None = None,
         columns: tuple[Columns, ...] = (),
+        guard: Callable[..., None] | None = None,
     ) -> None:
         self.function = function
         self.name = function.__name__
@@ -73,10 +74,12 @@ class Operator:
         self.parameters: tuple[Parameter, ...] = tuple(rest)
         self.outputs, self.is_tuple = self._read_columns(columns, hints) if columns else self._read_outputs(hints)
         self.columns = columns
-        self.merge, self.result = merge, result
+        self.merge, self.result, self.guard = merge, result, guard
         for helper, own in ((merge, 2), (result, 1), *((column.read, 2) for column in columns)):
             if helper is not None:
                 self._check_helper(helper, own)
+        if guard is not None and list(inspect.signature(guard).parameters)[2:] != [p.name for p in self.parameters]:
+            raise wrong(self.place, f"{self.name}: {guard.__name__} takes what {self.name} takes, by the same names")
 
     def __call__(self, *inputs: str | tuple[str, ...], **arguments: Any) -> Step:
         """Makes a step. Inputs are names of fields or of earlier outputs; other parameters are constants."""
@@ -204,6 +207,7 @@ def operator(
     merge: Callable[..., None] | None = None,
     result: Callable[..., Any] | None = None,
     columns: tuple[Columns, ...] = (),
+    guard: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., Any]], Operator]: ...
 
 
@@ -214,6 +218,7 @@ def operator(
     merge: Callable[..., None] | None = None,
     result: Callable[..., Any] | None = None,
     columns: tuple[Columns, ...] = (),
+    guard: Callable[..., None] | None = None,
 ) -> Operator | Callable[[Callable[..., Any]], Operator]:
     """Makes an operator of a function `(state: S, event: E, parameters...) -> output`.
 
@@ -226,10 +231,13 @@ def operator(
     result: `(state, constants...)` gives the outputs of a state without an event. Where there is none, an output
         belongs to its event alone.
     columns: outputs whose number a parameter decides; the function itself then returns None.
+    guard: with the function's own parameters; raises where the event must be rejected, and changes nothing. A promise:
+        after it the function cannot fail, nor return what it may not. Then no copy of its state is made for each
+        event, which is most of what a large one costs.
     """
     names = sys._getframe(1).f_locals
 
     def make(function: Callable[..., Any]) -> Operator:
-        return Operator(function, names, merge, result, columns)
+        return Operator(function, names, merge, result, columns, guard)
 
     return make if function is None else make(function)

@@ -12,6 +12,8 @@ PER_ROW = 5
 SLOTS = PER_ROW + 1
 SHORTEST = 5
 GRACE = 10
+FARTHEST = 1e140
+"""Squares of differences, summed over 2**37 values, stay below 1e300."""
 
 
 class Buckets(State):
@@ -115,7 +117,13 @@ def has_cut(state: Buckets, delta: float) -> bool:
     return False
 
 
-@operator(result=adapted_of)
+def refuse_far(state: Buckets, event: Event, source: Input, delta: float, clock: int) -> None:
+    """Fails what would be beyond a double, long before it is."""
+    if abs(source) > FARTHEST:
+        raise ArithmeticError("the values lie too far apart: a double cannot hold their squares")
+
+
+@operator(result=adapted_of, guard=refuse_far)
 def _adwin(state: Buckets, event: Event, source: Input, delta: float, clock: int) -> Adapted:
     change = False
     if not math.isnan(source):
@@ -125,8 +133,6 @@ def _adwin(state: Buckets, event: Event, source: Input, delta: float, clock: int
         state.width += 1
         push(state, 0, source, 0.0)
         compress(state)
-        if not math.isfinite(state.total) or not math.isfinite(state.spread):
-            raise ArithmeticError("the values lie too far apart: a double cannot hold their squares")
         state.ticks += 1
         if state.ticks % clock == 0 and state.width > GRACE:
             while has_cut(state, delta):
@@ -141,7 +147,7 @@ def adwin(source: str, delta: float = 0.002, clock: int = 32) -> Step:
 
     change: it was cut with this event. delta: probability of a cut where nothing has changed, above 0 and below 1;
     clock: events from one look to the next. Parts shorter than 5 values, and windows up to 10, are not judged. A
-    missing value changes nothing; values over 1e150 apart are rejected. State: 3,368 bytes; buckets of growing size, at
+    missing value changes nothing; values beyond 1e140 are rejected. State: 3,368 bytes; buckets of growing size, at
     most 5 of each. An event that cuts costs microseconds. Does not merge: the cut hangs on the order.
     Source: Bifet, Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007, ADWIN2; normal
     approximation and defaults as in MOA and river.

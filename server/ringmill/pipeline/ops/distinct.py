@@ -95,7 +95,10 @@ def distinct(source: str, error: float = 0.02) -> Step:
     def estimate_of(state: Registers) -> int:
         return state.estimate
 
-    @operator(merge=merged, result=estimate_of)
+    def never(state: Registers, event: Event, source: Token) -> None:
+        """It cannot fail."""
+
+    @operator(merge=merged, result=estimate_of, guard=never)
     def _distinct(state: Registers, event: Event, source: Token) -> int:
         if source != _MISSING:
             rank = 1

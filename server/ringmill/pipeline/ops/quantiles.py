@@ -172,12 +172,14 @@ def quantiles(source: str, *levels: float, accuracy: float = 0.01, spread: float
     if len(set(names)) < count:
         raise wrong(caller(), f"quantiles(): {levels} has a level twice: write each once")
 
-    @operator(merge=merged, columns=(Columns(names, level_at),))
+    def refuse_negative(state: Bins, event: Event, source: Input) -> None:
+        if source < 0.0 and not signed:
+            raise ValueError("a value below 0: declare quantiles(..., negative=True)")
+
+    @operator(merge=merged, columns=(Columns(names, level_at),), guard=refuse_negative)
     def _quantiles(state: Bins, event: Event, source: Input) -> None:
         if math.isnan(source):
             return
-        if source < 0.0 and not signed:
-            raise ValueError("a value below 0: declare quantiles(..., negative=True)")
         place = place_of(source)
         add(state, place, 1)
         place = clamp(state, place)

@@ -93,7 +93,10 @@ def lag(source: str, n: int = 1) -> Step:
         values: Array = array(n, fill=math.nan)
         oldest: int = 0
 
-    @operator
+    def never(state: Kept, event: Event, source: Input) -> None:
+        """It cannot fail."""
+
+    @operator(guard=never)
     def _lag(state: Kept, event: Event, source: Input) -> float | None:
         value: float = state.values[state.oldest]
         state.values[state.oldest] = source

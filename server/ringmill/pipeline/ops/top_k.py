@@ -96,7 +96,10 @@ def top_k(source: str, k: int = 3, counters: int = 64) -> Step:
         Columns(tuple(f"count{number}" for number in numbers), count_at),
     )
 
-    @operator(merge=merged, columns=columns)
+    def never(state: Frequent, event: Event, source: LabelInput) -> None:
+        """It cannot fail: the labels of an event are known before it runs."""
+
+    @operator(merge=merged, columns=columns, guard=never)
     def _top_k(state: Frequent, event: Event, source: LabelInput) -> None:
         if source != _MISSING:
             place = find(state, source)
