@@ -555,7 +555,7 @@ def losing_what_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
         (crossing_answers, 0),
         (resending_newest_first, 0),
         (predecessors_at_the_split, 0),
-        (overtaking_what_is_parked, 166),
+        (overtaking_what_is_parked, 242),
         (forgetting_the_provisional, 125),
         (keeping_slots, 4),
         (refusing_what_an_older_stream_sent, 79),
