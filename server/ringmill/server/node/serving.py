@@ -219,7 +219,7 @@ class Serving:
             if not forwarded.floor and not forwarded.forget:
                 return
         pending = Pending(0 if result.code else opening.id, answer, 0, now_ns, -1)
-        pending.opening = opening
+        pending.opening = forwarded  # a refused one is not opened after all if a copy asks for it again
         for channel in self._channels.used():
             entry = Entry(id=channel.next_number, version=self.version, open=forwarded)
             channel.put(ReplicateRequest(entries=[entry]).SerializeToString(), b"", pending, 0, now_ns)
