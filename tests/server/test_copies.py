@@ -2,6 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
+from ringmill.core.errors import Code
+from ringmill.internal.v1.link_pb2 import JoinResponse, Open
 from ringmill.server.node.identity import Rules
 from tests.server.cluster import PARTITIONS, Cluster, Producer, keys_of, response, values
 
@@ -56,3 +60,24 @@ def test_the_partition_with_the_fewest_copies_counts() -> None:
     for number, (keys, copies) in enumerate(((keys_of(0), 2), (keys_of(1), 1), (keys_of(0) + keys_of(1), 1)), start=1):
         cluster.to("a", producer.part(number, keys))
         assert response(cluster.result("a", number)).receipt.copies == copies
+
+
+def test_an_opening_that_was_refused_is_not_opened_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy asks for it again, since it heard it under a newer view; what stood against it may be gone by then."""
+    cluster = Cluster(["a", "b"])
+    cluster.publish(cluster.view(1, "a", ["b"]))
+    newer, older = (Open(id=number, producer=7, fence=fence) for number, fence in ((1, 20), (2, 10)))
+    older.forget.append(77)
+    cluster.to("a", JoinResponse(opens=[newer]).SerializeToString())
+    cluster.channel("a", "b").frozen = True
+    cluster.to("a", JoinResponse(opens=[older]).SerializeToString())
+    assert cluster.opened("a")[-1].code == Code.ABORTED
+    view = cluster.view(2, "a", ["b"])
+    cluster.publish(view, "b")
+    cluster.channel("a", "b").frozen = False
+    cluster.run()
+    again: list[Open] = []
+    serving = cluster.nodes["a"]._serving
+    monkeypatch.setattr(serving, "open", lambda opening, now_ns: again.append(opening))
+    cluster.publish(view, "a")
+    assert [(each.producer, list(each.forget)) for each in again] == [(0, [77])]

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ringmill.balancer.orders import Probe
 
@@ -26,7 +27,7 @@ class Prober:
 
     def _run(self, order: Probe) -> None:
         for alive in watch(order.address):
-            self._call_soon(lambda alive=alive: self._done(order.name, alive, order.incarnation))  # type: ignore[misc]
+            self._call_soon(partial(self._done, order.name, alive, order.incarnation))
 
 
 def watch(address: str, timeout_s: float = TIMEOUT_S) -> Iterator[bool]:

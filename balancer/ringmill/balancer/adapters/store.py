@@ -14,6 +14,7 @@ import queue
 import struct
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ringmill.balancer.orders import Store
@@ -139,8 +140,7 @@ class StoreThread:
                 error = raised.message
             except Exception as raised:  # whatever it is, the manager must hear that nothing was stored
                 error = f"{type(raised).__name__}: {raised}"
-            revision = self._store.revision
-            self._call_soon(lambda revision=revision, error=error: self._done(revision, error))  # type: ignore[misc]
+            self._call_soon(partial(self._done, self._store.revision, error))
 
 
 def _sync(folder: Path) -> None:
