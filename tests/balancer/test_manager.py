@@ -253,6 +253,34 @@ def test_who_has_dialled_again_is_not_buried_by_a_late_answer() -> None:
     assert desk.manager.links["worker-1"] == 5
 
 
+@pytest.mark.parametrize("seen", ["its port is open", "it dials again", "neither"])
+def test_whose_name_was_once_wanted_is_not_buried_by_a_late_answer_either(seen: str) -> None:
+    desk = formed(replicas=2)
+    refuse, probe = desk.register(5, registration("worker-1", incarnation=99), 100)
+    assert isinstance(refuse, Refuse)
+    assert isinstance(probe, Probe)
+    link = 1
+    if seen == "its port is open":
+        desk.do(desk.manager.probed("worker-1", True, 110, probe.incarnation))
+    elif seen == "it dials again":
+        link = 6
+        desk.register(link, registration("worker-1", probe.incarnation), 110)
+    desk.do(desk.manager.probed("worker-1", False, 120, probe.incarnation))
+    assert desk.manager.links.get("worker-1") == (link if seen != "neither" else None)
+    if seen == "its port is open":  # a process that still wants the name knocks again, and then its port is closed
+        desk.register(7, registration("worker-1", incarnation=99), 200)
+        desk.do(desk.manager.probed("worker-1", False, 210, probe.incarnation))
+        assert "worker-1" not in desk.manager.links
+
+
+def test_an_answer_about_another_process_says_nothing_of_whose_name_is_wanted() -> None:
+    desk = formed(replicas=2)
+    desk.register(5, registration("worker-1", incarnation=99), 100)
+    desk.do(desk.manager.probed("worker-1", True, 110, 77))
+    desk.do(desk.manager.probed("worker-1", False, 120, 2))
+    assert "worker-1" not in desk.manager.links
+
+
 def test_a_port_that_refuses_means_dead_at_once() -> None:
     desk = formed(replicas=2)
     before = desk.view

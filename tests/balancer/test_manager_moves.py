@@ -262,6 +262,28 @@ def test_whoever_was_started_in_the_place_of_one_that_is_to_leave_leaves(knocks_
     assert "worker-1" in names(made), "who is started once more is meant"
 
 
+@pytest.mark.parametrize("dials_again", [False, True])
+def test_who_comes_after_one_that_left_is_welcome_though_its_name_was_once_wanted(dials_again: bool) -> None:
+    made = world(replicas=2)
+    made.supervised = False
+    first = made.workers["worker-1"]
+    other = made.join("worker-1")  # by mistake: it is refused, and stopped
+    made.workers["worker-1"], other.up = first, False
+    assert made.refused[-1][0] == "worker-1"
+    if dials_again:
+        made.probes.clear()  # what its machine says is lost
+        made.cut("worker-1")
+        made.probes.clear()
+    made.run(100)
+    assert made.workers["worker-1"].link is not None
+    finish(made, made.manager.drain_worker("worker-1", False, made.now))
+    made.settle()
+    assert first.exited
+    made.join("worker-1")
+    made.settle()
+    assert "worker-1" in names(made), "nobody has asked this one to leave"
+
+
 def test_a_restart_wants_the_dead_as_well() -> None:
     made = world(replicas=2)
     made.kill("worker-1")

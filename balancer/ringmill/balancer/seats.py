@@ -33,7 +33,10 @@ class Seat:
     asks_to_leave: bool = False
     """The worker itself wants to be let go."""
     is_contested: bool = False
-    """Another process wants this name: perhaps this one is dead, and that one was started in its place."""
+    """Another process wants this name: perhaps this one is dead, and that one was started in its place.
+
+    Until this one dials again, or its port is found open. Whoever wants the name knocks again, and then it is anew.
+    """
     is_let_go: bool = False
     """It has been told to leave: when its link ends, so does its seat."""
     is_gone: bool = False
@@ -132,7 +135,7 @@ class Seats:
         seat.member = _member(registration, draining)
         seat.link, seat.heard_ms, seat.due_ms = link, now_ms, None
         seat.has_dialled = True
-        seat.is_let_go = seat.is_gone = False
+        seat.is_let_go = seat.is_gone = seat.is_contested = False
         self._names[link] = name
         self.changed = True
         return orders
@@ -173,6 +176,7 @@ class Seats:
             return []  # it has dialled again meanwhile
         if not alive:
             return self.bury(seat, "nobody listens at its port")
+        seat.is_contested = False
         if seat.due_ms is not None and seat.has_dialled:  # else it may not know yet that there is a new balancer
             seat.due_ms = min(seat.due_ms, now_ms + self._rules.grace_ms)
         return []
