@@ -7,7 +7,7 @@ import pytest
 
 from ringmill.balancer import orders
 from ringmill.balancer.adapters.hub import Hub
-from ringmill.balancer.effects import Send
+from ringmill.balancer.effects import Send, SendFrame
 from ringmill.core.view import Member, View
 from ringmill.internal.v1.link_pb2 import JoinResponse
 from ringmill.transport.api import Status
@@ -51,12 +51,8 @@ class Manager:
         return []
 
 
-def test_what_a_dropped_link_had_is_handed_to_the_next_one_at_once(
-    make_world: Callable[..., Any], make_request: Callable[..., bytes]
-) -> None:
-    """A worker dials again before its old stream is known to be over: nothing else would share out what that had."""
-    world = make_world(workers=1)
-    hub = Hub(
+def make_hub(world: Any) -> Hub:
+    return Hub(
         cast("Any", Manager()),
         world.router,
         lambda: world.now_ns,
@@ -65,6 +61,14 @@ def test_what_a_dropped_link_had_is_handed_to_the_next_one_at_once(
         response_bytes_max=1 << 20,
         on_view=lambda: None,
     )
+
+
+def test_what_a_dropped_link_had_is_handed_to_the_next_one_at_once(
+    make_world: Callable[..., Any], make_request: Callable[..., bytes]
+) -> None:
+    """A worker dials again before its old stream is known to be over: nothing else would share out what that had."""
+    world = make_world(workers=1)
+    hub = make_hub(world)
     view = View(1, "", (Member("worker-0", 1),), world.table)
     assert view.partitions == PARTITIONS
     first, second, client = Wire(), Wire(), Wire()
@@ -86,15 +90,7 @@ def test_what_was_done_is_not_done_again_after_something_failed(
     make_world: Callable[..., Any],
 ) -> None:
     world = make_world(workers=1)
-    hub = Hub(
-        cast("Any", Manager()),
-        world.router,
-        lambda: world.now_ns,
-        cast("Any", None),
-        heartbeat_ms=100,
-        response_bytes_max=1 << 20,
-        on_view=lambda: None,
-    )
+    hub = make_hub(world)
     wire = Wire()
     number = hub.open_stream(cast("Any", wire))
     world.router.effects += (Send(number, b"one"), Send(99, b"nobody is there"))
@@ -102,3 +98,20 @@ def test_what_was_done_is_not_done_again_after_something_failed(
         hub.perform()
     hub.perform()
     assert wire.sent == [b"one"]
+
+
+def test_what_follows_something_that_failed_is_done_next(make_world: Callable[..., Any]) -> None:
+    """It belongs to other streams and links, and the router takes it for done."""
+    world = make_world(workers=1)
+    hub = make_hub(world)
+    wire, link = Wire(), Wire()
+    number, worker = hub.open_stream(cast("Any", wire)), hub.open_link(cast("Any", link))
+    world.router.effects += (Send(99, b"nobody"), Send(number, b"one"), SendFrame(98, b"nobody"))
+    world.router.effects += (SendFrame(worker, b"frame"), Send(number, b"two"))
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            hub.perform()
+    world.router.effects.append(Send(number, b"three"))
+    hub.perform()
+    assert wire.sent == [b"one", b"two", b"three"]
+    assert link.sent == [b"frame"]

@@ -1,6 +1,7 @@
 """Ties view manager and router to open streams: hands them what is heard, and performs what they want done."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from ringmill.balancer import effects as routing
@@ -55,6 +56,8 @@ class Hub:
         self._leaving: dict[int, str] = {}
         """Links to be ended once nothing is owed on them, and why."""
         self._clogged: set[int] = set()
+        self._due: deque[routing.Effect] = deque()
+        """What the router wants done and is not done yet."""
         self._refused: set[str] = set()
         """Why workers were refused since the last one joined."""
         self._last = 0
@@ -162,11 +165,16 @@ class Hub:
     # Effects
 
     def perform(self) -> None:
-        """Does what the router wants done, each thing once: whatever fails is not tried again."""
-        while self.router.effects:
-            effects = self.router.effects.copy()
-            self.router.effects.clear()
-            for effect in effects:
+        """Does what the router wants done, each thing once, in order.
+
+        Whatever fails is raised and not tried again. What follows belongs to others: the next call goes on with it.
+        """
+        wanted, due = self.router.effects, self._due
+        while wanted or due:
+            due.extend(wanted)
+            wanted.clear()
+            while due:
+                effect = due.popleft()
                 if type(effect) is routing.Send:
                     self._send(effect.stream, effect.message)
                 elif type(effect) is routing.SendFrame:
