@@ -8,12 +8,20 @@ from ringmill.core.errors import Code
 from ringmill.core.frame import part_identity, part_prefix, varint
 from ringmill.core.hashing import xxh64
 from ringmill.core.view import view_to_proto
-from ringmill.internal.v1.link_pb2 import Hello, Part, Refused, ReplicateRequest, ReplicateResponse
+from ringmill.internal.v1.link_pb2 import (
+    Hello,
+    JoinResponse,
+    Open,
+    Part,
+    Refused,
+    ReplicateRequest,
+    ReplicateResponse,
+)
 from ringmill.server.node import guest as guest_module
 from ringmill.server.node.effects import ToGuest
 from ringmill.server.node.identity import Rules
 from ringmill.v1 import processing_pb2 as pb
-from tests.server.cluster import PARTITIONS, Cluster, Producer, keys_of, response
+from tests.server.cluster import MS, PARTITIONS, Cluster, Producer, keys_of, response
 
 WORD = 2**64 - 1
 SEED = 0x2D358DCCAA6C78A5
@@ -141,9 +149,10 @@ def test_strangers_that_dial_do_not_keep_a_primary_of_the_view_out() -> None:
     assert result.again, "it is deposed"
 
 
-def test_no_refusal_is_forgotten_before_it_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A primary takes what is acknowledged, and not refused, for copied."""
-    monkeypatch.setattr(guest_module, "_ANSWERS_MAX", 10)
+@pytest.mark.parametrize(("bound", "most"), [("_ANSWERS_MAX", 10), ("_ANSWERS_BYTES_MAX", 70)], ids=["number", "bytes"])
+def test_no_refusal_is_forgotten_before_it_was_heard(monkeypatch: pytest.MonkeyPatch, bound: str, most: int) -> None:
+    """A primary takes what is acknowledged, and not refused, for copied. One refusal has 7 bytes."""
+    monkeypatch.setattr(guest_module, bound, most)
     cluster = Cluster(["a", "b", "c"])
     cluster.publish(cluster.view(1, "c"))  # b copies nothing of a
     node = cluster.nodes["b"]
@@ -164,3 +173,45 @@ def test_no_refusal_is_forgotten_before_it_was_heard(monkeypatch: pytest.MonkeyP
         node.guest_down(guest, cluster.now_ns)
         assert sorted(told) == list(range(1, acknowledged + 1))
     assert acknowledged == 20
+
+
+def test_audits_that_find_nothing_never_break_a_channel_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one a second, for as long as the stream lives."""
+    monkeypatch.setattr(guest_module, "_ANSWERS_MAX", 10)
+    cluster = Cluster(["a", "b"], rules=Rules(audit_ns=MS))
+    cluster.publish(cluster.view(1, "a", ["b"]))
+    auditor = cluster.nodes["a"]._auditor
+    before = auditor.audited
+    for _ in range(50):
+        cluster.tick()
+    assert cluster.dismissed == []
+    assert auditor.audited == before + 50
+
+
+def test_an_audit_whose_verdict_was_lost_is_over() -> None:
+    cluster = Cluster(["a", "b"], rules=Rules(audit_ns=MS))
+    cluster.publish(cluster.view(1, "a", ["b"]))
+    node, channel = cluster.nodes["a"], cluster.channel("a", "b")
+    for differs in (False, True):
+        if differs:
+            cluster.nodes["b"].ledger.index[:] += 1
+        before = node._auditor.audited, node._auditor.differed
+        cluster.now_ns += 20 * MS
+        node.tick(cluster.now_ns)
+        cluster.perform("a")
+        cluster.deliver(channel)
+        cluster.cut(channel)  # before it has answered
+        cluster.connect("a", "b")
+        cluster.run()
+        assert (node._auditor.audited, node._auditor.differed) == (before[0] + 1, before[1] + differs)
+        assert node._auditor._asked == {}
+        channel = cluster.channel("a", "b")
+
+
+def test_an_opening_without_a_number_that_is_refused_says_nothing() -> None:
+    cluster = Cluster(["a"])
+    cluster.publish(cluster.view(1, "a"))
+    opens = [Open(id=1, producer=7, fence=20), Open(producer=7, fence=10)]
+    said = len(cluster.said["a"])
+    cluster.to("a", JoinResponse(opens=opens).SerializeToString())
+    assert [len(each.opened) for each in cluster.said["a"][said:]] == [1]

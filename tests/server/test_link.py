@@ -6,7 +6,14 @@ from typing import Any
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.view import view_to_proto
 from ringmill.engine.ledger import Ledger
-from ringmill.internal.v1.link_pb2 import Hello, JoinRequest, JoinResponse, ReplicateRequest, ReplicateResponse
+from ringmill.internal.v1.link_pb2 import (
+    Hello,
+    JoinRequest,
+    JoinResponse,
+    ReplicateRequest,
+    ReplicateResponse,
+    Welcome,
+)
 from ringmill.server.adapters.host import Host
 from ringmill.server.adapters.outgoing import Outgoing
 from ringmill.server.adapters.peers import REPLICATE
@@ -197,6 +204,11 @@ def test_a_leaving_worker_waits_for_a_balancer_while_it_has_the_only_copy_of_som
     run.loop.run(0.0)  # dials
     run.view(2, "b")  # and another has copies
     run.link.handler.on_close(Status(Code.UNAVAILABLE))
+    run.loop.run(0.5)
+    assert run.let_go == 0
+    run.loop.run(0.0)
+    peer = run.loop.lines[-1].streams[-1]
+    peer.handler.on_message(ReplicateResponse(welcome=Welcome()).SerializeToString())
     run.loop.run(0.5)
     assert run.let_go == 1
 

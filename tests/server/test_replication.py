@@ -1,5 +1,7 @@
 """Parts, copies and acknowledgements between nodes."""
 
+from dataclasses import replace
+
 import pytest
 
 from ringmill.core.errors import Code, Reason
@@ -262,3 +264,48 @@ def test_a_copy_that_was_given_up_does_not_count_in_the_receipt() -> None:
     assert cluster.results("a") == []
     cluster.publish(cluster.view(2, "a", ["c"]))
     assert response(cluster.result("a", 1)).receipt.copies == 2
+
+
+def test_a_late_batch_counts_at_a_copy_as_at_its_primary(pair: Cluster) -> None:
+    """A later one came before it: it was never applied, so it is rejected, and no duplicate."""
+    producer = Producer()
+    pair.to("a", producer.part(1, keys_of(0)))
+    pair.to("a", producer.part(2, keys_of(0), gap=1))
+    pair.to("a", producer.part(3, keys_of(0), sequence=2))
+    pair.to("a", producer.part(4, keys_of(0), sequence=3))
+    rows = [pair.nodes[name].ledger.rows([0])[0] for name in "ab"]
+    assert rows[0] == rows[1]
+    assert (rows[1].received, rows[1].applied, rows[1].duplicate, rows[1].rejected) == (4, 2, 1, 1)
+
+
+def test_what_a_copy_was_not_asked_to_check_ends_nothing(pair: Cluster) -> None:
+    """The primary has forgotten what a batch was, and takes a retry of other content for known; the copy has not."""
+    producer = Producer()
+    pair.to("a", producer.part(1, keys_of(0)))
+    pair.nodes["a"].outcomes.forget(producer.producer)
+    pair.to("a", producer.part(2, keys_of(0), sequence=1, value=5.0))
+    assert pair.result("a", 2) is not None
+    assert pair.fatal == {}
+    assert pair.dismissed == []
+
+
+def test_what_a_copy_is_not_known_to_have_is_held_alone(pair: Cluster) -> None:
+    node, producer = pair.nodes["a"], Producer()
+    pair.to("a", producer.part(1, keys_of(0) + keys_of(1)))
+    assert node.held_alone == 0
+    channel = pair.channel("a", "b")
+    channel.frozen = True
+    pair.to("a", producer.part(2, keys_of(0)))
+    assert node.held_alone == 2
+    channel.frozen = False
+    pair.run()
+    assert node.held_alone == 0
+    pair.cut(channel)
+    assert node.held_alone == 2
+    pair.connect("a", "b")
+    pair.run()
+    assert node.held_alone == 0
+    view = pair.view(2, "a", ["b"])
+    leaving = tuple(replace(member, draining=member.name == "b") for member in view.members)
+    pair.publish(replace(view, members=leaving))
+    assert node.held_alone == 2

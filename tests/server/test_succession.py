@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ringmill.core.errors import Code
+from ringmill.core.errors import Code, RingmillError
 from ringmill.internal.v1.link_pb2 import Audit, Diverged, Entry, Hello, ReplicateRequest, Snapshot
 from ringmill.server.node.identity import Rules
 from tests.server.cluster import PARTITIONS, Cluster, Producer, keys_of, values
@@ -152,6 +152,21 @@ def test_a_survivor_that_cannot_take_the_snapshot_keeps_what_it_has() -> None:
     die(cluster, "b", 3, "c")
     cluster.to("c", producer.part(1, ALL_KEYS, sequence=1))
     assert len(values(cluster.result("c", 1))) == len(ALL_KEYS), "what was acknowledged first is answered as it was"
+
+
+def test_a_survivor_that_can_neither_take_the_snapshot_nor_keep_what_it_has_ends() -> None:
+    """It has nothing of the partition any more, and the view would have it the next primary."""
+    cluster, producer = three()
+    store = cluster.nodes["c"]._store
+
+    def fail(snapshot: Snapshot) -> None:
+        store.drop([snapshot.partition])
+        raise RingmillError(Code.RESOURCE_EXHAUSTED, "no room")
+
+    store.restore = fail  # type: ignore[method-assign]
+    differ(cluster, producer, "c", keys_of(4))
+    assert cluster.fatal["c"].error.code == Code.DATA_LOSS
+    assert cluster.dismissed == []
 
 
 def test_an_opening_waits_for_a_survivor_that_differs() -> None:

@@ -1,5 +1,7 @@
 """What waits for a stream: all that gathers while a write is in flight goes as one message."""
 
+from collections import deque
+
 from ringmill.server.node.effects import Chunk
 from ringmill.transport.api import Stream
 
@@ -14,19 +16,16 @@ _JOINED_CHUNKS_MAX = 4096
 class Outgoing:
     """Chunks for one stream, in order."""
 
-    __slots__ = ("_chunks", "_follows", "_stream")
+    __slots__ = ("_chunks", "_stream")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._chunks: list[Chunk] = []
-        self._follows: set[int] = set()
-        """Places of chunks that must not begin a message."""
+        self._chunks: deque[tuple[Chunk, bool]] = deque()
+        """Each with whether it goes on with the one before, so that it must not begin a message."""
 
     def add(self, chunk: Chunk, follows: bool = False) -> None:
         """Appends fields of a message. follows: the chunk goes on with the one before."""
-        if follows:
-            self._follows.add(len(self._chunks))
-        self._chunks.append(chunk)
+        self._chunks.append((chunk, follows))
 
     def flush(self) -> None:
         """Sends what waits, unless a write is in flight: then it goes when that is done."""
@@ -34,15 +33,17 @@ class Outgoing:
             self._stream.send(b"".join(self._take()))
 
     def _take(self) -> list[Chunk]:
+        chunks = self._chunks
+        taken: list[Chunk] = []
         size = whole = 0
-        for place, chunk in enumerate(self._chunks):
-            if place not in self._follows:
-                whole = place
+        while chunks:
+            chunk, follows = chunks.popleft()
+            if not follows:
+                whole = len(taken)
+            taken.append(chunk)
             size += len(chunk)
-            if (size > _JOINED_BYTES_MAX or place >= _JOINED_CHUNKS_MAX) and whole:
-                taken, self._chunks = self._chunks[:whole], self._chunks[whole:]
-                self._follows = {each - whole for each in self._follows if each > whole}
-                return taken
-        taken, self._chunks = self._chunks, []
-        self._follows.clear()
+            if (size > _JOINED_BYTES_MAX or len(taken) > _JOINED_CHUNKS_MAX) and whole:
+                while len(taken) > whole:  # the record that is too much, or its beginning
+                    chunks.appendleft((taken.pop(), len(taken) > whole))
+                break
         return taken

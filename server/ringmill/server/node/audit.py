@@ -86,6 +86,12 @@ class Auditor:
                 self.differed += 1
                 self._differs(partition, channel)
 
+    def acknowledged(self, channel: Channel, number: int) -> None:
+        """A stream was welcomed with all that differs up to this record: what was asked before and has no verdict by
+        now was found the same, and that was lost with the stream before."""
+        for key in [key for key in self._asked if key[0] == channel.name and key[1] <= number]:
+            self.audited += self._asked.pop(key)
+
     def forget(self, channel: Channel) -> None:
         """A channel is no more."""
         self._asked = {key: states for key, states in self._asked.items() if key[0] != channel.name}

@@ -66,6 +66,11 @@ class Channel:
         self._outcomes = 0
         self._effects = effects
 
+    @property
+    def has_all(self) -> bool:
+        """Whether the copy can be reached, and has acknowledged and applied every record."""
+        return self.up and not self.window and not self.held
+
     def put(self, head: bytes, body: Chunk, pending: Pending | None, outcomes: int, now_ns: int) -> None:
         """Appends the record numbered `next_number`, and sends it if the stream is up."""
         self._outcomes = (self._outcomes + outcomes) & WORD_MAX

@@ -1,6 +1,7 @@
 """What a copy does with a primary's records: the same kernels on the same bytes, or a refusal."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,8 @@ class Copying:
             if judged.status == FULL:  # nothing was looked at
                 touched = np.unique(columns.events["partition"][:count])
             return Applied(0, touched[ledger.held[touched] == 0].tolist(), whole=False)
+        if judged.known:
+            self._recall(part)
         try:
             if judged.status == ADMIT:
                 ledger.admit(columns, count, part)
@@ -71,6 +74,11 @@ class Copying:
             raise UnfitError(f"record {part.id} could not be applied: {error!r}") from error
         refused = ledger.listed(REFUSED) if judged.refused else []
         return Applied(settled.outcomes, refused, whole=not judged.refused and not judged.skipped)
+
+    def _recall(self, part: PartEntry) -> None:
+        """Tells what was applied before from what never was, so that each is counted as at the primary."""
+        with suppress(RingmillError):  # it is other content than is kept here: the primary keeps nothing of it
+            self._outcomes.recall(self._ledger, part)
 
     def open(self, opening: Open, source: int, version: int) -> list[int]:
         """Opens a producer's stream in the partitions that the peer is primary of.
@@ -142,13 +150,20 @@ class Copying:
         try:
             self._store.restore(snapshot)
         except (RingmillError, ValueError):
-            self._store.restore(own)
+            self._put_back(own)
             return [partition]
         self._roles.unproven[partition] = self._roles.spoiled[partition] = False
         self._mark(partition, source, True)
         if not self._roles.unproven.any():
             self._store.rest()
         return []
+
+    def _put_back(self, own: Snapshot) -> None:
+        """Takes its own again. Without it this copy would be empty, and count as whole: then better none."""
+        try:
+            self._store.restore(own)
+        except Exception as error:
+            raise UnfitError(f"partition {own.partition} could not be kept: {error!r}") from error
 
     def _mark(self, partition: int, source: int, whole: bool) -> None:
         """From here on records are applied if the copy is whole, and pass by if it awaits its snapshot."""

@@ -23,13 +23,15 @@ from ringmill.server.node.roles import Process
 _ANSWERS_MAX = 65_536
 """Refusals and verdicts that are kept, should the stream that they went by break. When there are more, the stream is
 broken off: the next hello says which of them were heard."""
+_ANSWERS_BYTES_MAX = 16 << 20
+"""Or when they have more bytes than this: each may name every partition, and all of them go in one welcome."""
 _INBOXES_MAX = 1024
 
 
 class Inbox:
     """What is known of one primary's channel."""
 
-    __slots__ = ("channel", "guest", "outcomes", "received", "refused", "source", "told", "verdicts")
+    __slots__ = ("channel", "guest", "outcomes", "received", "refused", "size", "source", "told", "verdicts")
 
     def __init__(self, source: int) -> None:
         self.source = source
@@ -49,17 +51,28 @@ class Inbox:
         """Whether all records since were applied, so that the primary may compare."""
         self.refused: deque[Refused] = deque()
         self.verdicts: deque[Verdict] = deque()
+        self.size = 0
+        """Bytes of both."""
+
+    def keep(self, answer: Refused | Verdict) -> None:
+        """Keeps an answer until the primary says that it heard it."""
+        if isinstance(answer, Refused):
+            self.refused.append(answer)
+        else:
+            self.verdicts.append(answer)
+        self.size += answer.ByteSize()
 
     def heard(self, number: int) -> None:
         """The primary knows what became of the records up to this one."""
-        for answers in (self.refused, self.verdicts):
+        kept: tuple[deque[Refused] | deque[Verdict], ...] = (self.refused, self.verdicts)
+        for answers in kept:
             while answers and answers[0].id <= number:
-                answers.popleft()
+                self.size -= answers.popleft().ByteSize()
 
     @property
     def full(self) -> bool:
         """Whether no further answer can be kept."""
-        return len(self.refused) + len(self.verdicts) >= _ANSWERS_MAX
+        return len(self.refused) + len(self.verdicts) >= _ANSWERS_MAX or self.size >= _ANSWERS_BYTES_MAX
 
 
 class Guests:
@@ -226,12 +239,13 @@ class Guests:
             missing = compare(entry.audit, source, version)
             inbox.outcomes, inbox.told = 0, True
         verdict = Verdict(id=entry.id, missing=missing or [])
-        inbox.verdicts.append(verdict)
+        if missing or kind == "snapshot" or entry.audit.succession:  # an audit that found nothing is no news
+            inbox.keep(verdict)
         answer.verdicts.append(verdict)
 
     def _refuse(self, inbox: Inbox, number: int, partitions: list[int], answer: ReplicateResponse) -> None:
         refused = Refused(id=number, version=self.view.version, partitions=partitions)
-        inbox.refused.append(refused)
+        inbox.keep(refused)
         answer.refused.append(refused)
 
     def _dismiss(self, guest: int, code: Code, why: str) -> None:

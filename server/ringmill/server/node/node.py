@@ -194,6 +194,7 @@ class Node:
                 self._redial(channel, "it has another channel than this one")
                 return
             self._acknowledge(channel, response)
+            self._auditor.acknowledged(channel, response.welcome.acknowledged)
             channel.resume(self._view_frame)
         elif channel.up:
             self._acknowledge(channel, response)
@@ -322,8 +323,14 @@ class Node:
 
     @property
     def held_alone(self) -> int:
-        """Partitions with a history that has no other copy, as far as this worker knows."""
-        alone = (self.roles.role == PRIMARY) & (self.view.copies() <= 1) & (self.ledger.index > 0)
+        """Partitions with a history that no other worker is known to hold all of, and to stay."""
+        members = self.view.members
+        sure = np.zeros(len(members) + 1, np.bool_)  # the last stands for NOBODY
+        for seat, member in enumerate(members):
+            channel = self.channels.get(member.name)
+            if channel is not None and channel.copy == (member.name, member.incarnation):
+                sure[seat] = channel.has_all and not member.draining
+        alone = (self.roles.role == PRIMARY) & ~sure[self.view.replicas].any(axis=1) & (self.ledger.index > 0)
         return int(alone.sum())
 
     def _guarded(self, call: Callable[..., None], *arguments: object) -> None:

@@ -214,7 +214,8 @@ class Serving:
             answer = opened(opening.id, result.code, result.session, result.last_sequence)
         forwarded = opening
         if result.code:
-            self._effects.append(ToLink(answer))
+            if answer:
+                self._effects.append(ToLink(answer))
             forwarded = Open(floor=opening.floor, forget=opening.forget)
             if not forwarded.floor and not forwarded.forget:
                 return
