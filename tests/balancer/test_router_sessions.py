@@ -13,6 +13,7 @@ from ringmill.core.errors import Code, Reason
 from ringmill.core.hashing import partition_of
 from ringmill.core.maglev import NOBODY
 from ringmill.v1.processing_pb2 import ProcessOptions, ProcessResponse
+from tests.balancer.conftest import Row
 
 World = Any
 Request = Callable[..., bytes]
@@ -509,3 +510,132 @@ def test_no_stream_is_opened_that_workers_have_no_room_for(
     world.send(5, make_request([world.key_of(0)], 8))
     world.settle()
     assert numbers(fifth.responses[0]) == [8]
+
+
+@pytest.mark.parametrize("open_meanwhile", [False, True])
+def test_whoever_can_come_back_is_forgotten_nowhere(
+    make_world: Callable[..., World], make_request: Request, open_meanwhile: bool
+) -> None:
+    """A worker that was away knows a producer by an old fence, and alone has its last batch: once is enough."""
+    world = make_world(limits=RouterLimits(retention_ms=1000)).form()
+    world.tick()
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    session = client.responses[0].stream.session
+    batch = make_request([world.key_of(0)], 5, producer="p", sequence=9)
+    world.send(1, batch)
+    world.write(0)  # applied, and the answer is lost
+    world.lose(0)
+    world.router.closed(1)
+    world.open(2)
+    world.send(2, opening(make_request, session=session))
+    world.settle()
+    world.tick(1001)  # there is a floor by now
+    if not open_meanwhile:
+        world.router.closed(2)
+    world.open(3)
+    world.send(3, make_request([world.key_of(1)]))
+    world.write(1)
+    world.router.closed(3)  # in doubt, so that somebody is to be forgotten
+    world.rejoin(0)
+    for _ in range(3):
+        world.tick(20)
+        world.settle()
+    again = world.open(4)
+    world.send(4, opening(make_request, session=session))
+    world.send(4, batch)
+    world.settle()
+    assert [numbers(each) for each in again.responses[1:]] == [[5]]
+    assert [number for _, number in world.workers[0].applied] == [5], "applied twice"
+
+
+def test_the_floor_rises_when_whoever_was_away_knows(make_world: Callable[..., World], make_request: Request) -> None:
+    world = make_world(limits=RouterLimits(retention_ms=1000)).form()
+    world.tick()
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    world.router.closed(1)
+    world.lose(0)
+    world.open(2)
+    world.send(2, opening(make_request, session=client.responses[0].stream.session))
+    world.settle()
+    sessions = world.router._sessions
+    fence = world.workers[1].opens[-1].fence
+    assert sessions.floor() < fence
+    world.rejoin(0)
+    assert sessions.floor() < fence, "it has not said so"
+    world.settle()
+    assert sessions.floor() == fence
+
+
+def test_an_idle_producer_is_introduced_too(make_world: Callable[..., World], make_request: Request) -> None:
+    world = make_world().form()
+    world.lose(0)
+    world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    world.router.closed(1)
+    world.rejoin(0)
+    world.settle()
+    assert [each.producer for each in world.workers[0].opens] == [producer_number("flights", "p")]
+    world.republish()
+    world.settle()
+    assert len(world.workers[0].opens) == 1, "once"
+
+
+def test_an_introduction_that_is_refused_ends_the_stream(
+    make_world: Callable[..., World], make_request: Request
+) -> None:
+    world = make_world().form()
+    world.lose(0)
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    partition = int((world.view.table == 0).argmax())
+    world.workers[0].partitions[partition].rows[producer_number("flights", "p")] = Row(1 << 60, 1 << 60)
+    world.rejoin(0)
+    world.settle()
+    assert client.finished is not None
+    assert client.finished[0] == Code.ABORTED
+
+
+def test_a_call_is_told_once_that_what_calls_sent_is_lost(world: World, make_request: Request) -> None:
+    def call(stream: int) -> Any:
+        client = world.open(stream, brief=True)
+        world.send(stream, make_request([world.key_of(0)], stream, producer="p", sequence=stream))
+        world.half_close(stream)
+        world.settle()
+        return client
+
+    assert call(1).finished == (Code.OK, "")
+    world.lose(0)
+    world.restart(0)
+    world.settle()
+    told = call(2)
+    assert told.finished is not None
+    assert told.finished[0] == Code.FAILED_PRECONDITION
+    assert "begin anew" in told.finished[1]
+    assert call(3).finished == (Code.OK, "")
+
+
+def test_room_is_taken_until_workers_have_forgotten(make_world: Callable[..., World], make_request: Request) -> None:
+    world = make_world(limits=RouterLimits(identities_max=2, retention_ms=1000)).form()
+    world.tick()
+    for stream, name in enumerate("ab"):
+        world.open(stream)
+        world.send(stream, opening(make_request, name))
+        world.settle()
+        world.router.closed(stream)
+    world.tick(1001)
+    refused = world.open(3)
+    world.send(3, opening(make_request, "c"))
+    assert refused.finished is not None
+    assert refused.finished[0] == Code.RESOURCE_EXHAUSTED
+    world.settle()
+    admitted = world.open(4)
+    world.send(4, opening(make_request, "c"))
+    world.settle()
+    assert admitted.finished is None
+    assert len(admitted.responses) == 1

@@ -6,6 +6,10 @@ primaries, so that all are told again. A row that was missed would stay in the l
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from ringmill.balancer.routing import Routing
 from ringmill.balancer.sessions import Identity, Sessions
@@ -22,6 +26,14 @@ WAITING_MAX = 1 << 16
 """Of more that nobody could be told of, the oldest are left to the floor."""
 
 
+class Gone(NamedTuple):
+    """A producer that is to be forgotten."""
+
+    producer: int
+    touched: bytes
+    """A bit for each partition that may know it; nothing: any may."""
+
+
 class Forgets:
     """All producers that some worker may still know, and none is to."""
 
@@ -29,31 +41,35 @@ class Forgets:
         """sessions: whoever is back there is not forgotten any more."""
         self._routing = routing
         self._sessions = sessions
-        self._waiting: deque[Identity] = deque(maxlen=WAITING_MAX)
-        self._batch: list[Identity] = []
+        self._waiting: deque[Gone] = deque(maxlen=WAITING_MAX)
+        self._batch: list[Gone] = []
         """Those that workers are being told of."""
-        self._absent: deque[Identity] = deque(maxlen=WAITING_MAX)
+        self._absent: deque[Gone] = deque(maxlen=WAITING_MAX)
         """Those that may be known where nobody served when the others were told."""
         self._asks: set[int] = set()
         """Numbers of the Opens without an answer."""
         self._under_way = self._whole = False
-        self._floor = 0
+        self._has_floor = False
+        """Whether there may be a floor by now."""
         self._floor_due = False
+        """Whether those below the floor are to be forgotten although nobody else is."""
         self._last = NUMBERS
 
     def add(self, identities: Iterable[Identity]) -> None:
         """Nobody uses these any more."""
-        self._waiting.extend(identities)
+        for each in identities:
+            touched = b"" if each.named else np.packbits(each.last != 0).tobytes()
+            self._waiting.append(Gone(each.producer, touched))
 
-    def pump(self, floor: int) -> None:
-        """Tells of the next ones, if the last are done with. floor: producers whose fence is below it go as well."""
-        self._floor_due |= bool(floor) and not self._floor
-        self._floor = floor
-        if self._under_way or not (self._waiting or self._floor_due):
+    def pump(self, now_ns: int) -> None:
+        """Tells of the next ones, if the last are done with."""
+        may_have = self._sessions.may_have_floor(now_ns)
+        self._floor_due |= may_have and not self._has_floor
+        self._has_floor = may_have
+        if self._under_way or not (self._waiting or (self._floor_due and self._sessions.floor())):
             return
         waiting = self._waiting
         self._batch = [waiting.popleft() for _ in range(min(len(waiting), BATCH_MAX))]
-        self._floor_due = False
         self._ask()
 
     def ask_again(self) -> None:
@@ -61,7 +77,7 @@ class Forgets:
         if self._absent:
             self._waiting.extend(self._absent)
             self._absent.clear()
-            self._floor_due = bool(self._floor)
+            self._floor_due = self._has_floor
         if self._under_way:
             self._ask()
 
@@ -79,13 +95,15 @@ class Forgets:
         self._under_way = self._whole = True
         self._batch = [each for each in self._batch if not self._sessions.knows(each.producer)]
         forget = [each.producer for each in self._batch]
+        floor = self._sessions.floor() if self._has_floor else 0
+        self._floor_due &= not floor
         for outbox in self._routing.primaries():
             if outbox is None:
                 self._whole = False
                 continue
             self._last += 1
             self._asks.add(self._last)
-            ask = Open(id=self._last, floor=self._floor, forget=forget)
+            ask = Open(id=self._last, floor=floor, forget=forget)
             outbox.say(JoinResponse(opens=[ask]).SerializeToString())
         self._look()
 
@@ -96,5 +114,12 @@ class Forgets:
         self._under_way = False
         unserved = self._routing.routes == NOBODY
         if unserved.any():
-            self._absent.extend(each for each in self._batch if each.named or each.last[unserved].any())
+            absent = np.packbits(unserved)
+            self._absent.extend(each for each in self._batch if _may_know(absent, each))
+        self._sessions.gone(each.producer for each in self._batch)
         self._batch = []
+
+
+def _may_know(partitions: npt.NDArray[np.uint8], gone: Gone) -> bool:
+    """Whether one of these partitions, a bit each, may know it."""
+    return not gone.touched or bool((partitions & np.frombuffer(gone.touched, np.uint8)).any())

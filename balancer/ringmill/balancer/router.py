@@ -338,6 +338,9 @@ class Router:
         known = self._sessions.find(number, asked)
         if known is not None and known.stream is not None:
             self._close(known.stream, Code.ABORTED, _NEWER_STREAM)
+        if known is not None and known.begun_anew and stream.brief:
+            known.begun_anew = False
+            raise RingmillError(Code.FAILED_PRECONDITION, _BEGUN_ANEW)
         if known is None or not stream.brief or not self._sessions.share(known, sequence, stream.id):
             known = self._sessions.open(number, served.index, asked, stream.id, stream.brief)
             if not self._openings.begin(stream.id, known, asked, now_ns):
@@ -422,8 +425,11 @@ class Router:
 
     def _forget_producers(self, now_ns: int) -> None:
         """Tells workers whom they need not know any more."""
-        self._forgets.add(self._sessions.forgotten(now_ns))
-        self._forgets.pump(self._sessions.floor(now_ns))
+        gone = self._sessions.forgotten(now_ns)
+        for identity in gone:
+            self._openings.forget(identity.producer)
+        self._forgets.add(gone)
+        self._forgets.pump(now_ns)
         self._flush_all(now_ns)
 
     def _end_agreed(self, now_ns: int) -> None:

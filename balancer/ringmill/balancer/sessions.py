@@ -6,6 +6,7 @@ sequences simply go on, and workers need not learn and forget one for each call.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,8 +74,12 @@ class Producer:
     """Whether `doubtful_through` is known: all its older streams were ours, or every worker has told what it has."""
     unforgotten: bool = False
     """Whether its session was open here once, so that nobody can have forgotten it since."""
+    oldest: int = 0
+    """The oldest fence that a worker which was away may know it by; 0: one of an earlier balancer."""
     last_sequence: int = 0
     """No batch above this was applied when its stream was opened."""
+    begun_anew: bool = False
+    """Whether something that its calls have sent was lost since, and it was not told."""
     idle_ns: int = 0
     """Since when it has no stream."""
 
@@ -112,6 +117,8 @@ class Sessions:
         """Producers without a stream, the longest idle first."""
         self._pool: list[Identity] = []
         self._forgotten: list[Identity] = []
+        self._leaving: set[int] = set()
+        """Producers that are forgotten here, and that workers may still know."""
 
     def anonymous(self, pipeline: int) -> Identity:
         """An identity for a stream without a name. Raises RESOURCE_EXHAUSTED if there are too many."""
@@ -152,7 +159,10 @@ class Sessions:
         identity = self._new(number, fence).serve(pipeline)
         remembered = self._first or (older is not None and older.remembered)
         producer = Producer(number, session or fence, identity, stream, brief and not session, 0, remembered)
+        self._leaving.discard(number)
+        producer.oldest = fence if self._first else 0
         if older is not None:
+            producer.oldest = older.oldest
             producer.doubtful_through = max(older.doubtful_through, int(older.identity.last.max()))
             producer.unforgotten = older.unforgotten and older.session == session
         self._producers[number] = producer
@@ -186,10 +196,11 @@ class Sessions:
 
     def restarted(self, partitions: npt.NDArray[np.bool_]) -> None:
         """Partitions have begun anew, without their state: nothing came before there."""
-        for identity in self._alive.values():
-            identity.last[partitions] = 0
         for producer in self._producers.values():
             producer.unforgotten = False
+            producer.begun_anew |= producer.brief and bool(producer.identity.last[partitions].any())
+        for identity in self._alive.values():
+            identity.last[partitions] = 0
 
     def forgotten(self, now_ns: int) -> list[Identity]:
         """Takes the identities that workers are to forget, those of long idle producers among them."""
@@ -202,19 +213,28 @@ class Sessions:
         taken, self._forgotten = self._forgotten, []
         return taken
 
-    def floor(self, now_ns: int) -> int:
-        """Workers may forget every identity whose fence is below this.
+    def gone(self, producers: Iterable[int]) -> None:
+        """Workers have forgotten these."""
+        self._leaving.difference_update(producers)
 
-        0 until a producer of an earlier generation has had its time to come back, from the first time that it is asked.
-        """
+    def may_have_floor(self, now_ns: int) -> bool:
+        """Whether a producer of an earlier balancer has had its time to come back, from the first time that this is
+        asked."""
         if self._begun_ns is None:
             self._begun_ns = now_ns
-        if now_ns - self._begun_ns <= self._retention_ns:
-            return 0
-        return next(iter(self._alive), self._fence + 1)
+        return now_ns - self._begun_ns > self._retention_ns
+
+    def floor(self) -> int:
+        """Workers may forget every identity whose fence is below this; 0: none.
+
+        Whoever may come back is known by this fence or a newer one everywhere, also where a worker was away while it
+        opened streams: what such a worker forgot it would apply again.
+        """
+        newest = next(iter(self._alive), self._fence + 1)
+        return min(newest, min((each.oldest for each in self._producers.values()), default=newest))
 
     def _check_room(self) -> None:
-        if len(self._alive) >= self._identities_max:
+        if len(self._alive) + len(self._leaving) >= self._identities_max:
             raise RingmillError(
                 Code.RESOURCE_EXHAUSTED,
                 f"{self._identities_max} producers and streams are known, those without a stream included: close "
@@ -228,6 +248,7 @@ class Sessions:
     def _forget(self, identity: Identity) -> None:
         self._alive.pop(identity.fence, None)
         self._forgotten.append(identity)
+        self._leaving.add(identity.producer)
 
     def _next_fence(self) -> int:
         self._fence += 1
