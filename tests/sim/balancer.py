@@ -1,5 +1,6 @@
 """A balancer's process: the production hub, router and manager on virtual streams and a virtual store."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ LIMITS = RouterLimits(
     frame_bytes_max=600,
 )
 """Small, so that backpressure is met."""
+FORGETFUL_MS = 120
+"""How long sessions are kept for who is away, in schedules in which that may be too short."""
 
 
 class BalancerProcess(Process):
@@ -69,7 +72,8 @@ class BalancerProcess(Process):
             stall_ms=plan.stall_ms,
         )
         self.manager = Manager(rules, world.store.state)
-        self.router = Router(world.pool.splitter, self.manager.view, LIMITS, generation=self.manager.generation)
+        limits = replace(LIMITS, retention_ms=FORGETFUL_MS) if world.forgetful else LIMITS
+        self.router = Router(world.pool.splitter, self.manager.view, limits, generation=self.manager.generation)
         self.hub = Hub(
             self.manager,
             self.router,

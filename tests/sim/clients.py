@@ -27,7 +27,7 @@ RETRYABLE = frozenset({Code.UNAVAILABLE})
 """How a session may end, whatever faults there are."""
 LOSING = frozenset({Code.FAILED_PRECONDITION, Code.ABORTED})
 """How it may end, too, where a partition lost its copies; or had none for a while, and a balancer died, which was the
-only one to know that it cannot have forgotten the session."""
+only one to know that it cannot have forgotten the session; or where it was away for longer than sessions are kept."""
 
 
 class Batches:
@@ -156,7 +156,7 @@ class ClientProcess(Process):
         super().__init__(world.scheduler, f"client-{number}")
         self.sender = sender
         self.batches = Batches(number, sender, keys, world.oracle, world.acknowledged, world.random)
-        self.replays = bool(sender.producer) and sender.replays
+        self.replays = bool(sender.producer) and sender.replays and not world.forgetful
         self.errors: list[str] = []
         """Why its sessions ended."""
         self._world = world
@@ -228,7 +228,7 @@ class ClientProcess(Process):
             self.errors.append(f"{self._world.now_ms:8.1f} ms  {session.error.code.name}: {session.error.message}")
             fenced = session.error.code == Code.ABORTED and self.life > 1  # an opening of its last life came late
             world = self._world
-            losing = world.plan.reckless or (world.invariants.was_short and world.balancer.life > 1)
+            losing = world.plan.reckless or world.forgetful or (world.invariants.was_short and world.balancer.life > 1)
             allowed = RETRYABLE | LOSING if losing else RETRYABLE
             if session.error.code not in allowed and not fenced:
                 raise Violation(f"{self.name} was told {session.error.code.name}: {session.error.message}")

@@ -14,6 +14,7 @@ from ringmill.balancer import routing
 from ringmill.balancer.draft import Draft
 from ringmill.balancer.progress import Progress
 from ringmill.balancer.routing import Routing
+from ringmill.balancer.sessions import Sessions
 from ringmill.balancer.streams import Streams
 from ringmill.core.maglev import NOBODY
 from ringmill.core.previous import Previous
@@ -364,5 +365,16 @@ def acknowledged_and_not_applied(take: Callable[..., Any]) -> Callable[..., Any]
     def wrong(self: Any, inbox: Any, buffer: Any, part: Any, answer: Any) -> None:
         if part.id % 5:
             take(self, inbox, buffer, part, answer)
+
+    return wrong
+
+
+@mistake(Sessions, "floor")
+def floor_above_who_was_away(_: Callable[..., Any]) -> Callable[..., Any]:
+    """Workers may forget whatever is older than the oldest stream, although one that was away knows no newer one of a
+    producer that can come back."""
+
+    def wrong(self: Any) -> int:
+        return next(iter(self._alive), self._fence + 1)
 
     return wrong

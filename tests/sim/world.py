@@ -22,6 +22,8 @@ LOST_MS = 1_200
 """What is left of a cluster that lost a partition is watched for so long."""
 HEAL_MS = 12_000
 """Within this, after the last fault, every client has finished and every partition has its copies."""
+FORGETFUL = 7
+"""Of so many schedules, in one producers are forgotten soon after they have closed their stream."""
 BLAME_MS = 200
 """Within this what a worker says against a copy has had its effect."""
 LOOK_MS = 20
@@ -53,6 +55,7 @@ class World:
     def __init__(self, plan: Plan, pool: Pool) -> None:
         self.plan = plan
         self.pool = pool
+        self.forgetful = plan.seed % FORGETFUL == FORGETFUL - 1
         self.random = Random(plan.seed)
         self.scheduler = Scheduler(self.random)
         self.network = Network(self.scheduler)
