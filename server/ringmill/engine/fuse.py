@@ -181,7 +181,7 @@ def _variable(name: str) -> str:
 
 
 def _run_steps(plan: Plan, constants: dict[str, Any]) -> Iterator[str]:
-    """All that can fail first: the steps whose states have a copy, and the guards of the others, each in its place."""
+    """All that can fail first: the steps whose states have a copy, and all guards, each in its place."""
     late = plan.late
     for number, step in enumerate(plan.steps):
         given = _given(plan, step, constants)

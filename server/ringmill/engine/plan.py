@@ -74,6 +74,8 @@ class StepPlan:
     """Compiled when first called from compiled code: (state, event, *arguments) -> outputs."""
     guard: Callable[..., Any] | None
     """(state, event, *arguments): raises where the event must fail and changes nothing; then `function` cannot fail."""
+    is_trusted: bool
+    """Whether what the guard promises is believed. Else `function` runs as if it could fail all the same."""
     state: np.dtype[Any]
     initial: bytes
     """A new key's state, as the bytes of one `state` record."""
@@ -106,13 +108,14 @@ class Plan:
     def late(self) -> tuple[int, ...]:
         """The numbers of the steps that run once nothing can fail any more, so that no copy of their state is needed.
 
-        Those with a guard whose outputs no other step reads.
+        Those with a trusted guard whose outputs no other step reads. If one of them failed after all, what those before
+        it have changed would stay so.
         """
         read = {argument.name for step in self.steps for argument in step.arguments if isinstance(argument, Read)}
         return tuple(
             number
             for number, step in enumerate(self.steps)
-            if step.guard is not None and not any(output.name in read for output in step.outputs)
+            if step.guard is not None and step.is_trusted and not any(output.name in read for output in step.outputs)
         )
 
     @property

@@ -4,7 +4,7 @@ import hashlib
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, cast
 
@@ -25,6 +25,8 @@ FORMAT = "ringmill pipeline 1"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_OURS = "ringmill.pipeline.ops."
+"""Where Ringmill's own operators are."""
 _TAKEN = row_dtype([]).names or ()
 """What a key's row holds beside the states of the steps."""
 _DTYPES = {Kind.DOUBLE: np.float64, Kind.INTEGER: np.int64, Kind.BOOL: np.bool_, Kind.LABEL: np.uint64}
@@ -124,6 +126,7 @@ def _plan_step(name: str, step: Step, event: type[Event], known: Mapping[str, Fi
         name=name,
         function=function,
         guard=guard,
+        is_trusted=_is_ours(operator.function) and operator.guard is not None and _is_ours(operator.guard),
         state=state,
         initial=initial_state(operator.state, state),
         state_fields=operator.state.declared,
@@ -132,6 +135,11 @@ def _plan_step(name: str, step: Step, event: type[Event], known: Mapping[str, Fi
         is_tuple=operator.is_tuple,
         place=str(operator.place),
     )
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    """Whether a function is one of Ringmill's own operators, or of their guards, which are relied on."""
+    return function.__module__.startswith(_OURS)
 
 
 def _columns(step: Step) -> list[tuple[Any, tuple[Field, ...], list[Any]]]:

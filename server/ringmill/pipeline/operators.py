@@ -232,8 +232,9 @@ def operator(
         belongs to its event alone.
     columns: outputs whose number a parameter decides; the function itself then returns None.
     guard: with the function's own parameters; raises where the event must be rejected, and changes nothing. A promise:
-        after it the function cannot fail, nor return what it may not. Then no copy of its state is made for each
-        event, which is most of what a large one costs.
+        after it the function cannot fail, nor return what it may not. Where `ringmill.pipeline.ops` makes it, no copy
+        of the state is made for each event, which is most of what a large one costs. Nobody else's is relied on: the
+        states of such operators are copied all the same.
     """
     names = sys._getframe(1).f_locals
 
