@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,20 @@ def furthest(starts: Array, time_us: int, within_us: int) -> int:
     return 0
 
 
+def follow(starts: Array, pattern: tuple[Any, ...], source: Any, time_us: int, within_us: int) -> Found:
+    """Moves all attempts that wait for this value. When one is complete, all begin anew."""
+    length = len(pattern)
+    matched = False
+    for place in range(length - 1, -1, -1):
+        if source == pattern[place]:
+            matched = advance(starts, place, time_us, within_us) or matched
+    stage = length if matched else furthest(starts, time_us, within_us)
+    if matched:
+        for place in range(length):
+            starts[place] = _NEVER
+    return Found(matched, stage)
+
+
 def _of_labels(pattern: tuple[np.uint64, ...], within_us: int) -> Operator:
     length = len(pattern)
 
@@ -77,15 +91,7 @@ def _of_labels(pattern: tuple[np.uint64, ...], within_us: int) -> Operator:
 
     @operator
     def _sequence(state: Attempts, event: Event, source: LabelInput) -> Found:
-        matched = False
-        for place in range(length - 1, -1, -1):
-            if source == pattern[place]:
-                matched = advance(state.starts, place, event.time_us, within_us) or matched
-        stage = length if matched else furthest(state.starts, event.time_us, within_us)
-        if matched:
-            for place in range(length):
-                state.starts[place] = _NEVER
-        return Found(matched, stage)
+        return follow(state.starts, pattern, source, event.time_us, within_us)
 
     return _sequence
 
@@ -100,14 +106,6 @@ def _of_numbers(pattern: tuple[float, ...], within_us: int) -> Operator:
 
     @operator
     def _sequence(state: Attempts, event: Event, source: Input) -> Found:
-        matched = False
-        for place in range(length - 1, -1, -1):
-            if source == pattern[place]:
-                matched = advance(state.starts, place, event.time_us, within_us) or matched
-        stage = length if matched else furthest(state.starts, event.time_us, within_us)
-        if matched:
-            for place in range(length):
-                state.starts[place] = _NEVER
-        return Found(matched, stage)
+        return follow(state.starts, pattern, source, event.time_us, within_us)
 
     return _sequence
