@@ -1,7 +1,7 @@
 """The adapters around a node, on a loop and streams that only remember what they were asked."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.view import view_to_proto
@@ -189,6 +189,7 @@ def test_a_leaving_worker_does_not_wait_for_a_balancer_that_is_gone() -> None:
     run.link.handler.on_close(Status(Code.UNAVAILABLE))
     run.host.leave()
     run.loop.run(0.5)
+    run.loop.run(0.5)
     assert run.let_go == 1
 
 
@@ -210,7 +211,37 @@ def test_a_leaving_worker_waits_for_a_balancer_while_it_has_the_only_copy_of_som
     peer = run.loop.lines[-1].streams[-1]
     peer.handler.on_message(ReplicateResponse(welcome=Welcome()).SerializeToString())
     run.loop.run(0.5)
+    run.loop.run(0.5)
     assert run.let_go == 1
+
+
+def test_of_two_workers_that_are_told_to_leave_without_a_balancer_one_stays() -> None:
+    """What this one says before it goes is heard by the other, and the other way round."""
+    run = Run()
+    run.view(1, "b")
+    run.hear(Producer().part(1, ["k"]))
+    run.loop.run(0.0)
+    peer = run.loop.lines[-1].streams[-1]
+    peer.handler.on_message(ReplicateResponse(welcome=Welcome()).SerializeToString())
+    peer.handler.on_message(ReplicateResponse(acknowledged=2).SerializeToString())
+    guest = Wire(REPLICATE, None)
+    accepted = run.host.accept(cast("Any", guest))
+    said = Hello(cluster="cluster", name="b", incarnation=2, replica_incarnation=1, channel=1)
+    accepted.on_message(ReplicateRequest(hello=said).SerializeToString())
+    run.link.handler.on_close(Status(Code.UNAVAILABLE))
+    run.host.leave()
+    assert guest.finished is None
+    run.loop.run(0.5)
+    assert guest.finished is not None, "b hears that it must not count on this one"
+    assert run.let_go == 0
+    peer.handler.on_close(Status(Code.UNAVAILABLE))  # it has said the same
+    for _ in range(5):
+        run.loop.run(0.5)
+    assert run.let_go == 0
+    again = Wire(REPLICATE, None)
+    run.host.accept(cast("Any", again)).on_message(ReplicateRequest(hello=said).SerializeToString())
+    assert again.finished is None, "it stays, so it copies"
+    assert again.sent
 
 
 def test_heartbeats_follow_the_balancers_wish() -> None:

@@ -55,6 +55,7 @@ class Host:
             heard=partial(self._feed, node.link_frame),
             down=lambda: self._feed(node.link_down),
             held_alone=lambda: node.held_alone,
+            turn_away=partial(self._feed, node.turn_away),
             on_let_go=on_let_go,
             on_fatal=self._fail,
         )

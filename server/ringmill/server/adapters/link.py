@@ -28,12 +28,14 @@ class Link:
         heard: Callable[[bytes], None],
         down: Callable[[], None],
         held_alone: Callable[[], int],
+        turn_away: Callable[[bool], None],
         on_let_go: Callable[[], None],
         on_fatal: Callable[[RingmillError], None],
     ) -> None:
         """up, heard, down: hear of each stream, its messages, and its end.
 
-        held_alone: in how many partitions this worker has the only copy.
+        held_alone: in how many partitions this worker has the only copy. turn_away: takes no records of primaries any
+        more, so that none counts on what this worker is about to forget; or does again.
 
         on_let_go: the balancer needs the worker no more, or is gone while the worker wants to leave. on_fatal: the
         balancer refuses this worker for good.
@@ -45,6 +47,7 @@ class Link:
         self._heard = heard
         self._down = down
         self._held_alone = held_alone
+        self._turn_away = turn_away
         self._on_let_go = on_let_go
         self._on_fatal = on_fatal
         self._stream: Stream | None = None
@@ -52,6 +55,8 @@ class Link:
         self._answered = False
         """Whether the balancer has said anything on this stream: only then there is one."""
         self._over = False
+        self._going = False
+        """Whether primaries were turned away."""
         self._warned = False
         self._told = ""
         """The last break that was logged, so that an absent balancer is one line and not three a second."""
@@ -126,10 +131,14 @@ class Link:
                 "%d partitions are nowhere else: leaving when another worker has them; a second signal does not wait",
                 alone,
             )
-        if alone or (self._answered and self._stream is not None):
-            self._loop.call_later(_PATIENCE_S, self._look)
-        else:
+        going = not alone and not (self._answered and self._stream is not None)
+        if going and self._going:
             self._end()
+            return
+        if going != self._going:  # of two that copy each other, and were both told to end, one hears of the other
+            self._going = going
+            self._turn_away(going)
+        self._loop.call_later(_PATIENCE_S, self._look)
 
     def _end(self) -> None:
         self._over = True

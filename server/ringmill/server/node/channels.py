@@ -46,6 +46,16 @@ class Channels:
         """The channels that any partition's records go to."""
         return self.of(int(np.bitwise_or.reduce(self._ledger.channels)))
 
+    def copied(self, view: View) -> npt.NDArray[np.bool_]:
+        """bool[partitions]: whether a replica has every record of this worker, can be reached, and is to stay."""
+        sure = np.zeros(len(view.members) + 1, np.bool_)  # the last stands for NOBODY
+        for seat, member in enumerate(view.members):
+            channel = self._by_name.get(member.name)
+            if channel is not None and channel.copy == (member.name, member.incarnation):
+                sure[seat] = channel.has_all and not member.draining
+        copied: npt.NDArray[np.bool_] = np.any(sure[view.replicas], axis=1)
+        return copied
+
     def carries(self, channel: Channel, partition: int) -> bool:
         """Whether a partition's records go to this channel."""
         return bool(int(self._ledger.channels[partition]) & channel.bit)

@@ -26,6 +26,7 @@ broken off: the next hello says which of them were heard."""
 _ANSWERS_BYTES_MAX = 16 << 20
 """Or when they have more bytes than this: each may name every partition, and all of them go in one welcome."""
 _INBOXES_MAX = 1024
+_LEAVING = "this worker is about to leave"
 
 
 class Inbox:
@@ -89,6 +90,7 @@ class Guests:
         self._reader = PartsReader(ReplicateRequest)
         self._inboxes: dict[Process, Inbox] = {}
         self._streams: dict[int, Inbox | None] = {}
+        self._closed = False
 
     def source_of(self, process: Process) -> int:
         """The number by which the ledger knows a process, from 1."""
@@ -99,6 +101,12 @@ class Guests:
         keep = set(processes)
         for process in [each for each, inbox in self._inboxes.items() if each not in keep and inbox.guest < 0]:
             del self._inboxes[process]
+
+    def turn_away(self, closed: bool) -> None:
+        """Ends all streams, and welcomes nobody until told otherwise: this worker is about to leave."""
+        self._closed = closed
+        for guest in list(self._streams) if closed else ():
+            self._dismiss(guest, Code.UNAVAILABLE, _LEAVING)
 
     def up(self, guest: int) -> None:
         """A stream begins; its first frame tells whose."""
@@ -169,6 +177,8 @@ class Guests:
 
     def _welcome(self, guest: int, hello: Hello, answer: ReplicateResponse) -> Inbox:
         process = (hello.name, hello.incarnation)
+        if self._closed:
+            raise RingmillError(Code.UNAVAILABLE, _LEAVING)
         if hello.replica_incarnation != self.process[1]:
             raise RingmillError(Code.FAILED_PRECONDITION, f"this is another process of {self.process[0]}")
         if self.view.cluster and hello.cluster != self.view.cluster:

@@ -324,14 +324,13 @@ class Node:
     @property
     def held_alone(self) -> int:
         """Partitions with a history that no other worker is known to hold all of, and to stay."""
-        members = self.view.members
-        sure = np.zeros(len(members) + 1, np.bool_)  # the last stands for NOBODY
-        for seat, member in enumerate(members):
-            channel = self.channels.get(member.name)
-            if channel is not None and channel.copy == (member.name, member.incarnation):
-                sure[seat] = channel.has_all and not member.draining
-        alone = (self.roles.role == PRIMARY) & ~sure[self.view.replicas].any(axis=1) & (self.ledger.index > 0)
+        alone = (self.roles.role == PRIMARY) & ~self.channels.copied(self.view) & (self.ledger.index > 0)
         return int(alone.sum())
+
+    def turn_away(self, closed: bool, now_ns: int) -> None:
+        """From here on no primary may count on this worker's copies; or it may again."""
+        self._now_ns = now_ns
+        self._guests.turn_away(closed)
 
     def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
         """Takes an input. What that raises makes this worker unfit to go on: better no copy than a wrong one."""
