@@ -41,6 +41,7 @@ def test_what_failed_once_does_not_fail_again(seed: int) -> None:
 def test_a_planted_mistake_is_found(name: str) -> None:
     seed = pinned().get(name)
     if seed is None:
+        assert search(name, 1, NEARBY) is None, "a schedule finds it: python -m tests.sim.pin writes it down"
         pytest.xfail("no schedule is known that finds it: see docs/simulator.md")
     if finds(name, seed) and attempt(seed)[0] is not None:
         return
