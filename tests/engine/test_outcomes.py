@@ -14,7 +14,7 @@ from ringmill.core.frame import PartEntry
 from ringmill.engine.ledger import NOBODY, OWN, Ledger
 from ringmill.engine.ledger_arrays import ADMIT, ADMITTED, Judged
 from ringmill.engine.outcomes import SEQUENCES_MAX, Outcomes
-from ringmill.engine.records import RECORD_BYTES
+from ringmill.engine.records import RECORD_BYTES, Record
 from ringmill.v1.processing_pb2 import ProcessResponse
 
 PARTITIONS = 5
@@ -132,6 +132,17 @@ def numbers(response: ProcessResponse) -> list[int]:
         -outcome.rejection.reason if outcome.HasField("rejection") else outcome.integers[1]
         for outcome in response.outcomes
     ]
+
+
+def held(outcomes: Outcomes) -> int:
+    """The bytes of all records as they are now."""
+    total = 0
+    for producer in outcomes._producers.values():
+        for record in (record for records in producer.records.values() for record in records):
+            arrays = [record.starts, *(record.kept or ())]
+            total += RECORD_BYTES + len(record.index) + len(record.response or b"")
+            total += sum(array.nbytes for array in arrays if array is not None)
+    return total
 
 
 contents = st.lists(st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, FAILS)), min_size=1, max_size=10)
@@ -276,6 +287,7 @@ def test_no_byte_is_counted_that_is_not_kept() -> None:
         producers = worker.outcomes._producers.values()
         kept = [record.size for each in producers for records in each.records.values() for record in records]
         assert worker.outcomes.size == sum(kept) == sum(each.size for each in producers) <= 9 * RECORD_BYTES
+        assert worker.outcomes.size == held(worker.outcomes)
     for producer in range(1, 5):
         worker.outcomes.forget(producer)
     assert worker.outcomes.size == 0
@@ -365,9 +377,9 @@ def test_what_is_forgotten_is_not_taken_for_never_applied_elsewhere() -> None:
     assert numbers(two.send(1, [(0, 1)])) == [-ALREADY_APPLIED]
 
 
-@pytest.mark.parametrize("fresh_max", [0, 4096])
+@pytest.mark.parametrize("fresh_max", [1, 4096])
 def test_what_came_between_two_exports_is_in_the_second(fresh_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ringmill.engine.outcomes.FRESH_MAX", fresh_max)
+    monkeypatch.setattr("ringmill.engine.listing.FRESH_MAX", fresh_max)
     worker, copy = Worker(), Worker(NOBODY)
     worker.send(1, [(0, 1), (1, 1), (0, FAILS), (2, 1)])
     before = worker.outcomes.export(0)
@@ -394,6 +406,199 @@ def test_a_forgotten_producer_is_not_exported_with_what_another_of_its_number_ha
     fresh = Outcomes(PARTITIONS, encode)
     fresh.restore(0, worker.outcomes.export(0))
     assert list(fresh._producers[7].records) == [2]
+
+
+@pytest.mark.parametrize("ranked_max", [0, 1, 64])
+def test_an_export_tells_the_same_whether_it_ranks_or_not(ranked_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringmill.engine.outcomes.RANKED_MAX", ranked_max)
+    worker, copy = Worker(), Worker(NOBODY)
+    sent = [(3, 1), (0, 1), (1, FAILS), (0, 2), (3, FAILS), (1, 1), (0, FAILS)]
+    said = numbers(worker.send(1, sent[:3]))
+    assert worker.send(2, [(4, 1), *sent]).rejected == 3
+    mixed = numbers(worker.send(1, [(2, 1), *sent[:3], (4, 1)]))  # its record hides what the first has
+    assert mixed[1:4] == said
+    again = numbers(worker.send(2, sent))
+    first = [worker.outcomes.export(partition) for partition in range(PARTITIONS)]
+    assert [worker.outcomes.export(partition) for partition in range(PARTITIONS)] == first
+    assert worker.outcomes.size == held(worker.outcomes)
+    assert numbers(worker.send(1, [(2, 1), *sent[:3], (4, 1)])) == mixed
+    assert numbers(worker.send(2, sent)) == again
+    for partition in range(PARTITIONS):
+        worker.give(partition, copy)
+    assert [copy.outcomes.export(partition) for partition in range(PARTITIONS)] == first
+    assert numbers(copy.send(2, sent)) == again
+
+
+def test_an_export_costs_what_its_partition_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither lists all records anew nor looks at those of other partitions, whatever came and went between."""
+    worker = Worker()
+    for sequence in range(1, 41):
+        worker.send(sequence, [(sequence % 2, 1), (2, 1)], producer=1 + sequence % 4)
+    worker.outcomes.export(0)
+    looked: list[int] = []
+    share_of = Outcomes._share_of
+    monkeypatch.setattr(Outcomes, "_share_of", lambda *each: looked.append(each[-1]) or share_of(*each))
+    listed: list[object] = []
+    monkeypatch.setattr("ringmill.engine.outcomes.Listing", listed.append)
+    monkeypatch.setattr("ringmill.engine.listing.FRESH_MAX", 16)
+    for sequence in range(41, 141):
+        worker.send(sequence, [(2, 1)], producer=5, acknowledged=sequence - 2)
+    worker.outcomes.forget(1)
+    worker.send(1, [(1, 2)], producer=6)
+    assert worker.outcomes.export(1)
+    assert looked == [1] * 21  # half of 40, and one more
+    assert not listed
+
+
+def test_what_is_listed_is_bounded_by_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringmill.engine.listing.FRESH_MAX", 16)
+    monkeypatch.setattr("ringmill.engine.listing.CHUNK_MAX", 32)
+    worker = Worker()
+    for sequence in range(1, 61):
+        worker.send(sequence, [(0, 1)])
+    worker.outcomes.export(0)
+    listing = worker.outcomes._listing
+    assert listing is not None
+    for sequence in range(61, 1000):
+        worker.send(sequence, [(0, 1)], acknowledged=sequence - 8)
+        assert len(listing) <= 60 + 32
+    assert worker.outcomes._listing is listing
+    assert len(listing) <= 48
+
+
+def test_a_copy_exports_without_encoding_what_others_have() -> None:
+    primary, copy = Worker(), Worker(source=3)
+    sent = [(0, 1), (1, FAILS), (0, 2), (2, 1), (1, 1)]
+    copy.copy(1, sent, 3, [max(number, 0) for number in numbers(primary.send(1, sent))])
+    (record,) = copy.outcomes._producers[7].records[1]
+    counts: list[int] = []
+    copy.outcomes._encode = lambda pipeline, columns, count: counts.append(count) or encode(pipeline, columns, count)
+    for partition in range(PARTITIONS):
+        assert copy.outcomes.export(partition) == primary.outcomes.export(partition)
+    assert counts == [2, 2, 1]
+    assert record.kept is not None
+
+
+def test_bytes_are_counted_as_they_are_held() -> None:
+    """Columns become a response when a retry comes, and a response is put in order when it is exported."""
+    primary, copy = Worker(), Worker(source=3)
+    sent = [(0, 1), (1, FAILS), (0, 2), (2, 1)]
+    copy.copy(1, sent, 3, [max(number, 0) for number in numbers(primary.send(1, sent))])
+    assert copy.outcomes.size == held(copy.outcomes)
+    columns = copy.outcomes.size
+    copy.ledger.sources[:] = OWN
+    copy.send(1, sent)
+    assert copy.outcomes.size == held(copy.outcomes) != columns
+    encoded = copy.outcomes.size
+    copy.outcomes.export(0)
+    assert copy.outcomes.size == held(copy.outcomes) == copy.outcomes._producers[7].size > encoded
+    copy.outcomes.forget(7)
+    assert copy.outcomes.size == 0
+
+
+def test_a_record_that_went_while_its_retry_was_answered_is_not_counted() -> None:
+    """The retry brings fresh partitions, whose record pushes the old one out before it is encoded."""
+    primary, copy = Worker(), Worker(source=3, producer_bytes_max=1)
+    found = numbers(primary.send(1, [(0, 1)]))
+    copy.copy(1, [(0, 1)], 3, found)
+    copy.ledger.sources[:] = OWN
+    _, judged = copy._examine(1, [(0, 1)], 0, 7, 1, OWN)
+    part, _ = copy._examine(1, [(0, 1)], 0, 7, 1, OWN)
+    copy.outcomes.recall(copy.ledger, part)
+    copy.ledger.admit(copy.columns, 1, part)
+    copy.outcomes.forget(7)
+    copy.ledger.settle(copy.columns, 1)
+    copy.outcomes.splice(copy.ledger, copy.columns, 1, encode(4, copy.columns, 1))
+    assert judged.known
+    assert copy.outcomes.size == 0 == held(copy.outcomes)
+
+
+def counted_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the records that are asked whether they were dropped."""
+    looked: list[int] = []
+    is_dropped = Record.is_dropped
+
+    def noted(record: Record, dropped: np.ndarray) -> bool:
+        looked.append(record.number)
+        return is_dropped(record, dropped)
+
+    monkeypatch.setattr(Record, "is_dropped", noted)
+    return looked
+
+
+def test_a_full_producer_is_looked_through_once_for_each_drop(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(producer_bytes_max=20 * (RECORD_BYTES + 40))
+    for sequence in range(1, 25):
+        worker.send(sequence, [(sequence % 3, 1)])
+    looked = counted_looks(monkeypatch)
+    worker.outcomes.drop(4)
+    for sequence in range(25, 40):
+        worker.send(sequence, [(0, 1)])
+    assert looked
+    assert len(looked) == len(set(looked)) <= 21
+    first = len(looked)
+    worker.outcomes.drop(4)
+    worker.outcomes.drop(3)
+    for sequence in range(40, 50):
+        worker.send(sequence, [(0, 1)])
+    assert first < len(looked) <= first + 21
+
+
+@pytest.mark.parametrize("bounds", [{"producer_bytes_max": 20 * RECORD_BYTES}, {"bytes_max": 40 * RECORD_BYTES}])
+def test_one_part_looks_at_few_records(bounds: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a producer is full, or all together are."""
+    monkeypatch.setattr("ringmill.engine.outcomes.SWEPT_MAX", 4)
+    worker = Worker(**bounds)
+    for sequence in range(1, 60):
+        worker.send(sequence, [(0, 1)], producer=1 + sequence % 3)
+    looked = counted_looks(monkeypatch)
+    total = 0
+    for sequence in range(60, 90):
+        worker.outcomes.drop(4)
+        worker.send(sequence, [(0, 1)], producer=1 + sequence % 3)
+        assert len(looked) <= 4
+        total += len(looked)
+        looked.clear()
+        assert worker.outcomes.size == held(worker.outcomes)
+    assert total
+
+
+def test_what_was_restored_goes_with_its_partition_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringmill.engine.outcomes.REAPED_MAX", 4)
+    one, two = Worker(), Worker(NOBODY)
+    for sequence in range(1, 11):
+        one.send(sequence, [(0, 1), (1, 1)], producer=1 + sequence % 2)
+    one.give(0, two)
+    one.give(1, two)
+    looked = counted_looks(monkeypatch)
+    two.ledger.drop(0)
+    two.outcomes.drop(0)
+    before = two.outcomes.size
+    two.ledger.sources[2] = OWN
+    sizes = [before]
+    for sequence in range(1, 5):
+        two.send(sequence, [(2, 1)], producer=3)
+        sizes.append(two.outcomes.size)
+        assert two.outcomes.size == held(two.outcomes)
+    left = [len(records) for each in (1, 2) for records in two.outcomes._producers[each].records.values()]
+    assert left == [1] * 10
+    assert sizes[1] < sizes[0]
+    assert sizes[2] < sizes[1]
+    assert not looked, "none of them need be looked for"
+    assert numbers(two.send(9, [(1, 1)], producer=2)) == [18]
+
+
+def test_lists_of_what_was_restored_lose_what_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringmill.engine.outcomes._PRUNED_EACH", 2)
+    one, two = Worker(), Worker(NOBODY)
+    for sequence in range(1, 5):
+        one.send(sequence, [(0, 1), (1, 1)])
+    one.give(0, two)
+    one.give(1, two)
+    two.send(5, [(0, 1)], acknowledged=3)
+    for sequence in range(6, 12):
+        two.send(sequence, [(0, 1)], acknowledged=3)
+    assert [len(found) for found in two.outcomes._restored.values()] == [1, 1]
 
 
 def exported() -> bytes:

@@ -7,11 +7,10 @@ it in the record. Records are dropped up to what the producer acknowledges, and 
 bounds in bytes. A copy may keep fewer than its primary: of what is not kept a retry hears only that it was applied.
 """
 
-import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -21,7 +20,7 @@ from numba import types
 from ringmill.core.codec.decoder import EVENTS
 from ringmill.core.codec.encoder import OUTCOMES
 from ringmill.core.codec.fields import RANGES, SPLIT_FIELDS, split_fields
-from ringmill.core.columns import EVENT, LABEL, RANGE, Columns
+from ringmill.core.columns import EVENT, LABEL, Columns
 from ringmill.core.errors import Code, RingmillError
 from ringmill.core.frame import PartEntry
 from ringmill.core.jit import compile_kernel
@@ -29,6 +28,8 @@ from ringmill.core.memory import MESSAGE, SCRATCH
 from ringmill.engine import recall as kernels
 from ringmill.engine.ledger import Ledger
 from ringmill.engine.ledger_arrays import KNOWN, NEVER
+from ringmill.engine.listing import Listing
+from ringmill.engine.recorded import PRODUCER_HEAD, RECORD_HEAD, ranges_of, rank, read_export, share_of, unfit
 from ringmill.engine.records import HEAD, Found, Producer, Record, Share
 from ringmill.v1.processing_pb2 import ProcessResponse
 
@@ -41,27 +42,20 @@ PRODUCER_BYTES_MAX = 16 << 20
 BYTES_MAX = 1 << 30
 """Bytes of all records; beyond that whoever has been idle for longest loses its own."""
 
-FRESH_MAX = 4096
-"""Records that came since the partitions of all were listed: with more, the list is made anew when it is asked for."""
+REAPED_MAX = 64
+"""Restored records of dropped partitions that are let go with each record that comes."""
+
+SWEPT_MAX = 1024
+"""Records that are looked at, with one that comes, for such as were dropped."""
+
+RANKED_MAX = 64
+"""Records that one export puts in the order of partitions, for those that follow."""
+
+_PRUNED_EACH = 1024
+"""With every so many records a restored partition's list loses what is forgotten."""
 
 Encode = Callable[[int, Columns, int], bytes]
 """encode(pipeline, columns, count): what `Engine.encode_columns` of that pipeline gives."""
-
-_OUTCOMES = ProcessResponse.DESCRIPTOR.fields_by_name["outcomes"].number
-_PRODUCER = struct.Struct("<QQQ")  # producer, floor, records
-_RECORD = struct.Struct("<QQIIQ")  # sequence, content, pipeline, events, bytes
-
-
-class _Exported(NamedTuple):
-    """One record of an export; sequence 0: only what is said of the producer."""
-
-    producer: int
-    floor: int
-    sequence: int
-    content: int
-    pipeline: int
-    events: int
-    outcomes: bytes
 
 
 class Outcomes:
@@ -80,16 +74,22 @@ class Outcomes:
         self._bytes_max = bytes_max
         self.size = 0
         """Bytes of all records."""
-        self._unswept = False
-        """Whether a partition was dropped since the records were last looked through."""
+        self._drops = 0
+        """Partitions that were dropped so far."""
         self._producers: dict[int, Producer] = {}
         self._number = 0
         self._dropped = np.zeros(partitions, np.int64)
         self._recalled: list[Record] = []
-        self._listed: dict[int, list[Found]] | None = None
-        """Records by partition, while partitions are exported; the forgotten among them."""
-        self._fresh: list[Found] = []
-        """Those that are not listed yet."""
+        self._recalled_of: tuple[Producer, int] = Producer(0), 0
+        """Whose they are, and of which sequence."""
+        self._listing: Listing | None = None
+        """Records by partition, while partitions are exported."""
+        self._rank_left = 0
+        """Records that the export at hand may still put in the order of partitions."""
+        self._restored: dict[int, list[Found]] = {}
+        """What came as an export, by partition; the forgotten among them."""
+        self._doomed: list[Found] = []
+        """What had been restored of partitions that were dropped since."""
         self.prepare()
 
     def prepare(self) -> None:
@@ -118,19 +118,19 @@ class Outcomes:
     def _put(self, part: PartEntry, record: Record) -> None:
         producer = self._producers.get(part.producer)
         if producer is None:
-            producer = self._producers[part.producer] = Producer()
+            producer = self._producers[part.producer] = Producer(part.producer)
         if part.acknowledged > producer.floor:
             self.size -= producer.forget_up_to(part.acknowledged)
-        self._add(part.producer, producer, part.sequence, record)
+        if self._restored and not record.number % _PRUNED_EACH:
+            self._prune()
+        self._add(producer, part.sequence, record)
+        if self._listing is not None:
+            self._listing.add(producer, part.sequence, record)
 
-    def _add(self, number: int, producer: Producer, sequence: int, record: Record) -> None:
+    def _add(self, producer: Producer, sequence: int, record: Record) -> None:
         records = producer.records
         if sequence <= producer.floor:
             return
-        if self._listed is not None:
-            self._fresh.append(Found(number, sequence, record))
-            if len(self._fresh) > FRESH_MAX:
-                self.rest()
         if sequence > producer.newest:
             producer.newest = sequence
             records[sequence] = [record]
@@ -144,6 +144,8 @@ class Outcomes:
         self.size += record.size
         if len(records) > SEQUENCES_MAX:
             self.size -= producer.forget_up_to(next(iter(records)))
+        if self._doomed:
+            self._reap()
         if producer.size > self._producer_bytes_max:
             self._fit(producer)
         if self.size > self._bytes_max:
@@ -151,21 +153,40 @@ class Outcomes:
 
     def _fit(self, producer: Producer) -> None:
         """Forgets a producer's oldest records until the others may stay."""
-        if self._unswept:
-            self.size -= producer.sweep(self._dropped)
+        self.size -= producer.sweep(self._dropped, self._drops, SWEPT_MAX)[1]
         while producer.size > self._producer_bytes_max and len(producer.records) > 1:
             self.size -= producer.forget_up_to(next(iter(producer.records)))
 
     def _shrink(self) -> None:
-        """Forgets the records of those who have been idle for longest, some more than needed: it is not done often."""
-        if self._unswept:
-            self._unswept = False
-            for producer in self._producers.values():
-                self.size -= producer.sweep(self._dropped)
-        for producer in sorted(self._producers.values(), key=attrgetter("last")):
-            if self.size <= self._bytes_max // 8 * 7:
+        """Forgets the records of those who have been idle for longest, some more than needed: it is not done often.
+
+        Of what was dropped it finds no more than a few looks tell: whatever goes for that can only be told less of.
+        """
+        idle = sorted(self._producers.values(), key=attrgetter("last"))
+        left = SWEPT_MAX
+        for producer in idle:
+            looked, freed = producer.sweep(self._dropped, self._drops, left)
+            self.size -= freed
+            left -= looked
+            if left <= 0:
+                break
+        for producer in idle:
+            if self.size <= self._bytes_max // 32 * 31:
                 break
             self.size -= producer.forget_up_to(producer.newest)
+
+    def _reap(self) -> None:
+        """Lets go of some of what was restored of partitions that were dropped."""
+        for each in self._doomed[-REAPED_MAX:]:
+            self.size -= each.owner.remove(each.sequence, each.number)
+        del self._doomed[-REAPED_MAX:]
+
+    def _prune(self) -> None:
+        """Looks through what was restored of one partition, each in its turn."""
+        partition = next(iter(self._restored))
+        kept = [each for each in self._restored.pop(partition) if each.record() is not None]
+        if kept:
+            self._restored[partition] = kept
 
     def recall(self, ledger: Ledger, part: PartEntry) -> None:
         """Finds the outcomes of the known partitions of the part that the ledger has just examined.
@@ -177,7 +198,8 @@ class Outcomes:
         producer = self._producers.get(part.producer)
         if producer is None:
             return
-        self._recalled = producer.records.get(part.sequence, [])
+        self._recalled = list(producer.records.get(part.sequence, ()))
+        self._recalled_of = producer, part.sequence
         for ordinal, record in enumerate(self._recalled, 1):
             other = kernels.match(
                 ledger.arrays,
@@ -220,7 +242,7 @@ class Outcomes:
         chunks = [response, *map(self._response_of, records)]
         buffer = np.frombuffer(b"".join(chunks), np.uint8)
         sizes = [count, *(record.event_partitions().size for record in records)]
-        ranges, rest = _ranges_of(buffer, [len(chunk) for chunk in chunks], sizes)
+        ranges, rest = ranges_of(buffer, [len(chunk) for chunk in chunks], sizes)
         known = np.where(touched["record"] != 0, touched["events"], 0).astype(np.int64)
         stops = np.cumsum(known)
         cursors, places = stops - known, np.zeros(max(int(known.sum()), 1), np.int64)
@@ -228,32 +250,45 @@ class Outcomes:
         for ordinal, record, size in zip(used, records, sizes[1:], strict=True):
             partitions = record.event_partitions()
             if not kernels.place(ledger.arrays, ledger.touched, partitions, ordinal, base, cursors, stops, places):
-                raise _unfit()
+                raise unfit()
             base += size
         if (cursors != stops).any():
-            raise _unfit()
+            raise unfit()
         out = np.empty(buffer.size, np.uint8)
         length, rejected = kernels.weave(
             ledger.arrays, columns.events, count, buffer, ranges, stops - known, places, OUTCOMES.rejection, out
         )
         if length < 0:
-            raise _unfit()
+            raise unfit()
         head = ProcessResponse.FromString(rest)
         head.rejected = rejected
         head.receipt.replayed = True
         return head.SerializeToString() + out[:length].tobytes()
 
     def _response_of(self, record: Record) -> bytes:
-        """A record's response, encoded now if it was not before."""
+        """The response of a record that was recalled, encoded now if it was not before."""
         if record.response is None:
-            assert record.kept is not None
-            events, values, labels, integers = record.kept
             count = record.event_partitions().size
-            events = np.zeros(count, EVENT) if events is None else events
-            columns = Columns(events, *_NO_INPUTS, values, labels, integers)
-            record.response = self._encode(record.pipeline, columns, count)
+            record.response = self._encode_kept(record, np.arange(count))
             record.kept = None
+            producer, sequence = self._recalled_of
+            if producer.find(sequence, record.number) is record:  # `keep` may have forgotten it by now
+                self._measure(producer, record)
         return record.response
+
+    def _encode_kept(self, record: Record, rows: npt.NDArray[np.int64]) -> bytes:
+        """The outcomes of some events of a record that is still columns."""
+        assert record.kept is not None
+        events, values, labels, integers = record.kept
+        events = np.zeros(rows.size, EVENT) if events is None else events[rows]
+        columns = Columns(events, *_NO_INPUTS, values[rows], labels[rows], integers[rows])
+        return self._encode(record.pipeline, columns, rows.size)
+
+    def _measure(self, owner: Producer, record: Record) -> None:
+        """Counts the bytes of a record that is kept and has changed. The next one that comes makes room."""
+        more = record.measure()
+        owner.size += more
+        self.size += more
 
     def export(self, partition: int, producers: Sequence[int] = ()) -> bytes:
         """All that is kept of a partition, as bytes: for `Ledger.export`, which puts a digest around them.
@@ -270,100 +305,85 @@ class Outcomes:
             floor = max(producer.floor, producer.floors.get(partition, 0))
             records = told.get(number, [])
             if records or floor:
-                out += _PRODUCER.pack(number, floor, len(records)) + b"".join(records)
+                out += PRODUCER_HEAD.pack(number, floor, len(records)) + b"".join(records)
         return bytes(out)
 
     def rest(self) -> None:
         """No more partitions are exported for a while: forgets what only made that quick."""
-        for found in self._listed.values() if self._listed is not None else ():
-            for each in found:
-                each.record.shares = None
-        self._listed = None
-        self._fresh.clear()
+        self._listing = None
 
     def _told(self, partition: int) -> dict[int, list[bytes]]:
         """The exported records of a partition by producer, in their order."""
-        if self._listed is None:
-            self._listed = {}
-            self._fresh = [Found(*each) for each in self._all()]
-        for each in self._fresh:
-            for listed in each.record.partitions().tolist():
-                self._listed.setdefault(listed, []).append(each)
-        self._fresh.clear()
-        dropped = int(self._dropped[partition])
+        if self._listing is None:
+            self._listing = Listing(self._dropped.size, self._producers.values())
+        dropped, self._rank_left = int(self._dropped[partition]), RANKED_MAX
         told: dict[int, list[bytes]] = {}
-        for number, sequence, record in sorted(self._listed.get(partition, ()), key=itemgetter(0, 1)):
-            if record.number > dropped and sequence > self._producers[number].floor:
-                share = self._shares_of(record)[partition]
-                head = _RECORD.pack(sequence, share.content, record.pipeline, share.events, len(share.outcomes))
-                told.setdefault(number, []).append(head + share.outcomes)
+        for each in sorted([*self._listing.find(partition), *self._restored.get(partition, ())], key=itemgetter(0, 1)):
+            record = each.record()
+            if record is not None and record.number > dropped:
+                content, events, outcomes = self._share_of(each.owner, record, partition)
+                head = RECORD_HEAD.pack(each.sequence, content, record.pipeline, events, len(outcomes))
+                told.setdefault(each.producer, []).append(head + outcomes)
         return told
 
-    def _all(self) -> Iterator[tuple[int, int, Record]]:
-        for number, producer in self._producers.items():
-            for sequence, records in producer.records.items():
-                for record in records:
-                    yield number, sequence, record
+    def _share_of(self, owner: Producer, record: Record, partition: int) -> Share:
+        """What a record that is kept has of a partition.
 
-    def _shares_of(self, record: Record) -> dict[int, Share]:
-        """A record's outcomes by partition: cut up once, since a record has many partitions and all are exported."""
-        if record.shares is not None:
-            return record.shares
-        response = np.frombuffer(self._response_of(record), np.uint8)
-        partitions = record.event_partitions()
-        ranges, _ = _ranges_of(response, [response.size], [partitions.size])
-        bounds = np.stack([ranges["start"] - ranges["flags"], ranges["stop"]], axis=1)
-        order = np.argsort(partitions, kind="stable")
-        out, stops = np.empty(response.size, np.uint8), np.zeros(order.size + 1, np.int64)
-        if not kernels.gather(order, bounds, response, out, stops):
-            raise _unfit()
-        ranked, outcomes = partitions[order], out.tobytes()
-        wanted = record.partitions()
-        first, last = np.searchsorted(ranked, wanted), np.searchsorted(ranked, wanted, "right")
-        rows = zip(wanted.tolist(), record.contents().tolist(), first.tolist(), last.tolist(), strict=True)
-        record.shares = {
-            partition: Share(content, stop - start, outcomes[stops[start] : stops[stop]])
-            for partition, content, start, stop in rows
-        }
-        return record.shares
+        Of columns just these events are encoded. A response is put in the order of partitions, in its place: all of
+        them are exported, and no second copy is held. An export does that for some records, and the next for others.
+        """
+        if record.response is None:
+            rows = record.events_of(partition)
+            return Share(record.content_of(partition), rows.size, self._encode_kept(record, rows))
+        if record.starts is None and not record.is_restored:
+            if not self._rank_left:
+                return share_of(record, record.response, partition)
+            self._rank_left -= 1
+            rank(record, record.response)
+            self._measure(owner, record)
+        return record.share(partition)
 
     def restore(self, partition: int, data: bytes) -> None:
         """Adds what `export` gave for a partition that is kept nothing of.
 
         Raises RingmillError DATA_LOSS where the bytes are not valid, and then keeps nothing of them.
         """
-        exported = list(_read_export(partition, data))
+        exported = list(read_export(partition, data))
         for each in exported:
             producer = self._producers.get(each.producer)
             if producer is None:
-                producer = self._producers[each.producer] = Producer()
+                producer = self._producers[each.producer] = Producer(each.producer)
             producer.floors[partition] = each.floor
             if not each.sequence:
                 continue
             self._number += 1
             index = np.array([each.content], "<u8").tobytes() + np.full(1 + each.events, partition, "<u2").tobytes()
             head = HEAD.pack(1, 0, each.events)
-            record = Record(self._number, each.pipeline, head + index, each.outcomes)
-            record.shares = {partition: Share(each.content, each.events, each.outcomes)}
-            self._add(each.producer, producer, each.sequence, record)
+            record = Record(self._number, each.pipeline, head + index, each.outcomes, is_restored=True)
+            found = Found(each.producer, each.sequence, record.number, producer)
+            self._restored.setdefault(partition, []).append(found)
+            self._add(producer, each.sequence, record)
 
     def drop(self, partition: int) -> None:
         """Forgets what is kept of a partition."""
         self._dropped[partition] = self._number
-        self._unswept = True
+        self._drops += 1
+        self._doomed += self._restored.pop(partition, ())
 
     def forget(self, producer: int) -> None:
         """Forgets a producer."""
         forgotten = self._producers.pop(producer, None)
         if forgotten is not None:
             self.size -= forgotten.size
-            self.rest()  # one of the same number may come, and has nothing of this one
+            forgotten.records.clear()  # lists name it still; one of the same number may come, and has nothing of it
 
     def reset(self) -> None:
         """Forgets everything."""
         self._producers.clear()
         self.size = 0
         self._recalled = []
+        self._restored.clear()
+        self._doomed.clear()
         self.rest()
 
 
@@ -386,52 +406,6 @@ def _miscounted(ledger: Ledger, record: Record, ordinal: int) -> int:
     counts = np.bincount(record.event_partitions(), minlength=ledger.partitions)
     wrong = mine["partition"][counts[mine["partition"]] != mine["events"]]
     return int(wrong[0]) if wrong.size else -1
-
-
-def _unfit() -> RingmillError:
-    return RingmillError(Code.INTERNAL, "a recorded outcome does not fit its event")
-
-
-def _ranges_of(buffer: npt.NDArray[np.uint8], lengths: list[int], counts: list[int]) -> tuple[npt.NDArray[Any], bytes]:
-    """The outcomes of responses that stand one after the other, as RANGE[sum of counts], and the rest of the first.
-
-    Raises RingmillError INTERNAL where one has not as many outcomes as `counts` says.
-    """
-    ranges = np.zeros(sum(counts), RANGE)
-    rest = np.empty(buffer.size, np.uint8)
-    rests = []
-    start = base = 0
-    for length, count in zip(lengths, counts, strict=True):
-        found, rest_length = split_fields(buffer, start, start + length, _OUTCOMES, ranges[base : base + count], rest)
-        if found != count:
-            raise _unfit()
-        rests.append(rest[:rest_length].tobytes())
-        start, base = start + length, base + count
-    return ranges, rests[0]
-
-
-def _read_export(partition: int, data: bytes) -> Iterator[_Exported]:
-    """The records of an export. Raises RingmillError DATA_LOSS where it is not one."""
-    damaged = RingmillError(Code.DATA_LOSS, f"export of partition {partition}: its recorded outcomes are not valid")
-    position = 0
-    try:
-        while position < len(data):
-            producer, floor, count = _PRODUCER.unpack_from(data, position)
-            position += _PRODUCER.size
-            yield _Exported(producer, floor, 0, 0, 0, 0, b"")
-            for _ in range(count):
-                sequence, content, pipeline, events, length = _RECORD.unpack_from(data, position)
-                position += _RECORD.size
-                outcomes = data[position : position + length]
-                position += length
-                if len(outcomes) != length or events > length or not sequence:
-                    raise damaged
-                _ranges_of(np.frombuffer(outcomes, np.uint8), [length], [events])
-                yield _Exported(producer, floor, sequence, content, pipeline, events, outcomes)
-    except struct.error:
-        raise damaged from None
-    except RingmillError:
-        raise damaged from None
 
 
 @cache
