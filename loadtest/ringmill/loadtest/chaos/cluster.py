@@ -30,6 +30,7 @@ BALANCER = "balancer"
 START_S = 300.0
 """How long processes may take to become ready; a cold compile takes tens of seconds."""
 WHOLE_S = 60.0
+LEAVE_S = 1.5
 STOP_S = 10.0
 _POLL_S = 0.01
 _CALL_S = 2.0
@@ -89,6 +90,14 @@ class Node:
         """Sends a signal to this process alone."""
         self.is_doomed |= number in (signal.SIGKILL, signal.SIGTERM)
         self._process.send_signal(number)
+
+    def leave(self, timeout_s: float) -> None:
+        """Asks it to end, and asks again after a while: nobody may be left to take what a worker holds."""
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+            return
+        self.signal(signal.SIGTERM)
 
     def wait(self, timeout_s: float) -> None:
         """Waits for its end, and makes it."""
@@ -186,7 +195,7 @@ class ChaosCluster:
         for node in nodes:
             if node.exit_status() is None:
                 node.signal(signal.SIGCONT)
-                node.signal(signal.SIGTERM)
+                node.leave(LEAVE_S)
         for node in nodes:
             node.wait(STOP_S)
         self._over.set()
