@@ -5,7 +5,6 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from ringmill.loadtest.runner import histogram, rows
-from ringmill.loadtest.runner.scenario import Load
 from ringmill.loadtest.runner.search import RATE_LEAST, RateSearch
 from ringmill.loadtest.runner.step import keeps, runner_limit
 
@@ -155,19 +154,15 @@ def step(p99_us: float, late_us: float, cpu: float = 0.1, **changed: object) -> 
     ("made", "words"),
     [
         (step(1000, 200), ""),
-        (step(1000, 300), "--spin"),
+        (step(1000, 300), "late by 0.30 ms at p99"),
         (step(300, 99), ""),  # too little to be told
         (step(1000, 0, cpu=0.95), "used 95% of a core"),
     ],
 )
 def test_a_runner_at_its_limit_says_so(made: dict[str, object], words: str) -> None:
-    told = runner_limit(made, Load())
+    told = runner_limit(made)
     assert words in told
     assert bool(told) == bool(words)
-
-
-def test_a_runner_that_spins_may_use_its_core() -> None:
-    assert runner_limit(step(1000, 0, cpu=1.0), Load(spin=True)) == ""
 
 
 @pytest.mark.parametrize(

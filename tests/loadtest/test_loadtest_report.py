@@ -96,8 +96,8 @@ def test_a_page_is_whole_and_fetches_nothing() -> None:
 @pytest.mark.parametrize(
     ("steps", "load", "charts"),
     [
-        ([500], {}, ["Percentiles", "Throughput over time", "Latency over time"]),
-        ([500, 1000], {}, ["Latency against rate", "Percentiles"]),
+        ([500], {}, ["Latency by percentile", "Throughput over time", "Latency over time"]),
+        ([500, 1000], {}, ["Latency against rate", "Latency by percentile"]),
         ([500], {"arrivals": "ramp"}, ["Latency against rate, of each interval of the ramp"]),
     ],
 )

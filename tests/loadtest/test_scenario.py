@@ -74,7 +74,7 @@ def test_flags_come_first() -> None:
         (tables(load={"seconds": True}), "load.seconds must be a number, not True"),
         (tables(load={"batch": 1.5}), "load.batch must be a whole number, not 1.5"),
         (tables(load={"batch": 70_000}), "load.batch must be at most 65536, not 70000"),
-        (tables(load={"spin": 1}), "load.spin must be true or false, not 1"),
+        (tables(target={"pipeline": 1}), "target.pipeline must be text, not 1"),
         (tables(load={"loop": "half"}), "load.loop must be one of open, closed, not 'half'"),
         (tables(load={"processes": 3}), "load.streams is 1, too few for load.processes, 3"),
         (tables(load={"rate": 1e7, "seconds": 100}), "1,020,000,000 arrivals for a process"),

@@ -24,7 +24,7 @@ def due_moments(load: Load, rate: float, stream: int) -> Moments:
         units = np.arange(int(np.ceil(arrivals_s * total_s)), dtype=np.float64) + (stream + 0.5) / load.streams
         seconds = units / arrivals_s
         return _nanoseconds(seconds[seconds < total_s])
-    rng = np.random.default_rng((load.seed, 1, stream))
+    rng = np.random.default_rng((10, load.seed, stream))
     if load.arrivals == "ramp":
         first_s = min(load.ramp_from, rate) / rate * arrivals_s
         units = _poisson(rng, first_s * load.warmup_seconds + (first_s + arrivals_s) / 2 * load.seconds)

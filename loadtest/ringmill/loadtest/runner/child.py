@@ -18,6 +18,7 @@ from ringmill.loadtest.peers import protocol
 from ringmill.loadtest.runner import rows
 from ringmill.loadtest.runner.arrivals import Moments, due_moments
 from ringmill.loadtest.runner.events import make_ring
+from ringmill.loadtest.runner.pacer import pacer
 from ringmill.loadtest.runner.page import Page
 from ringmill.loadtest.runner.scenario import Scenario, from_tables
 from ringmill.loadtest.runner.sender import Sender
@@ -74,7 +75,8 @@ class Child:
         cpu_s = time.process_time()
         gc.disable()
         try:
-            sender.run(begin_ns, self._watch)
+            with pacer(self._loop) as pace:
+                sender.run(begin_ns, pace.call_at, self._watch)
         finally:
             gc.enable()
         took_s = time.monotonic() - begin_ns / 1e9

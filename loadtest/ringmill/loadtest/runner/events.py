@@ -19,7 +19,7 @@ def make_ring(scenario: Scenario, schema: Schema, process: int, wanted: int) -> 
     pipeline does not have.
     """
     count = min(wanted, RING_MAX) or RING_MAX // 4
-    rng = np.random.default_rng((scenario.load.seed, 2, process))
+    rng = np.random.default_rng((20, scenario.load.seed, process))
     numbers = key_numbers(scenario.keys, rng, count)
     values = fields.columns(schema, scenario.fields, rng, count)
     return event_columns(schema, key_names(scenario.keys, numbers), None, values), int(np.unique(numbers).size)

@@ -17,16 +17,16 @@ _STYLE = """
   --c0: #1666b0; --c1: #c2410c; --c2: #15803d; --c3: #7c3aed; --c4: #b3125b; --c5: #0f766e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e7ee; --soft: #9aa3b2; --grid: #333b48; --page: #151a21;
   --warn: #f0b35a; --c0: #6cb2f0; --c1: #f2955f; --c2: #6fce8b; --c3: #b79bf5; --c4: #f07fb0; --c5: #63d2c6; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 820px;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 900px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
+th:first-child, td:first-child, .pairs td { text-align: left; } .pairs td { white-space: normal; }
 .warn { color: var(--warn); } .soft, figcaption, .legend { color: var(--soft); }
 figure { margin: 1.2rem 0; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; }
 svg text { font-size: 11px; fill: var(--soft); } .grid { stroke: var(--grid); }
-.mark { stroke: var(--warn); stroke-dasharray: 4 3; } polyline { fill: none; stroke-width: 2; }
+.mark { stroke: var(--warn); stroke-dasharray: 4 3; } polyline[class] { fill: none; stroke-width: 2; }
 .legend span { margin-right: 1rem; } .legend span::before { content: "\\25cf\\00a0"; }
 pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--grid); }
 """ + "".join(f".l{n} {{ stroke: var(--c{n}); fill: var(--c{n}); color: var(--c{n}); }}\n" for n in range(CURVES_MAX))
@@ -82,7 +82,7 @@ def _warnings(steps: Sequence[Step]) -> Iterable[str]:
 
 def _table(steps: Sequence[Step], is_open: bool) -> str:
     since = "from when it was due" if is_open else "from when it was sent"
-    heads = ["rate", "offered/s", "answered/s", *(name for _, name in _LATENCIES), "sent late, p99", "events a message"]
+    heads = ["rate", "offered/s", "answered/s", *(name for _, name in _LATENCIES), "late p99", "a message"]
     rows = [f"<tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>"]
     for step in steps:
         cells = [_name(step), f"{step['offered_s']:,.0f}", f"{step['answered_s']:,.0f}"]
@@ -110,12 +110,12 @@ def _charts(report: Report) -> Iterable[str]:
     if len(steps) > 1:
         order = sorted(steps, key=lambda step: float(step["offered_s"]))
         lines = [Line(name, [(s["offered_s"], s["latency"][key] / 1e3) for s in order]) for key, name in _LATENCIES[:5]]
-        yield "<h2>Latency against rate</h2>" + chart("Latency against rate", rate, latency, lines, _bounds(report))
+        yield chart("Latency against rate", rate, latency, lines, _bounds(report))
     elif report["scenario"]["load"]["arrivals"] == "ramp":
         title = "Latency against rate, of each interval of the ramp"
         lines = _over(steps[0], "offered_s")
-        yield "<h2>Latency against rate</h2>" + chart(title, rate, latency, lines, _bounds(report))
-    yield "<h2>Percentiles</h2>" + _percentiles(steps)
+        yield chart(title, rate, latency, lines, _bounds(report))
+    yield _percentiles(steps)
     shown = _best(report)
     seconds = Axis("seconds")
     flow = [
@@ -169,4 +169,4 @@ def _name(step: Step) -> str:
 
 def _pairs(table: Mapping[str, str]) -> str:
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in table.items())
-    return f'<div class="wide"><table>{rows}</table></div>'
+    return f'<table class="pairs">{rows}</table>'

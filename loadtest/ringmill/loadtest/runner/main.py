@@ -76,7 +76,7 @@ def _search(scenario: Scenario, processes: "Processes", run: report.Report) -> I
         found["kept"], found["failed"] = search.kept, search.failed
         if not held:
             # Where the runner could not keep up, the rate is no figure of the server.
-            found["limit"] = runner_limit(step, scenario.load)
+            found["limit"] = runner_limit(step)
         yield step
 
 

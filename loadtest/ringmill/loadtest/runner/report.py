@@ -87,7 +87,7 @@ def told_search(search: Mapping[str, Any]) -> str:
     return told + (f". {search['limit']}" if search["limit"] else "")
 
 
-_TITLE = "events, and their latencies in ms; late: what the runner itself was late in sending"
+_TITLE = "latencies in ms; late: by what the runner itself was late"
 _NAMES = (*map(histogram.name_of, histogram.PERCENTILES), "max_us")
 
 

@@ -56,8 +56,6 @@ class Load:
     """Part of each period, at its beginning, in which all its events come."""
     ramp_from: float = setting(1.0, above=0)
     """Rate at which a ramp begins; it ends at `rate`."""
-    spin: bool = setting(False)
-    """Never sleep between events: punctual to microseconds, for a whole core a process."""
     seed: int = setting(1, least=0)
 
 

@@ -34,7 +34,7 @@ Now = Callable[[], int]
 NEVER_NS = 1 << 62
 WATCH_NS = 50_000_000
 """How often the watcher is told, and the longest sleep."""
-_NAP_S = 0.0002
+_NAP_NS = 50_000
 """Shortest sleep: what becomes due meanwhile is handed over together."""
 _FEW = 32
 """Up to so many outcomes the official library reads a response faster than columns are made for it."""
@@ -187,6 +187,8 @@ class ClosedStream:
         return rows.of_closed(_table(self.feed.answers, 3), np.array(self.feed.sent, np.int64))
 
 
+CallAt = Callable[[int, Callable[[], None]], object]
+"""Runs a callback on the loop at a moment of the clock."""
 Watch = Callable[["Sender"], bool]
 """Hears now and then how far it has come; False: it is to end."""
 
@@ -207,7 +209,8 @@ class Sender:
         self._begin_ns = 0
         self._connections: list[Connection] = []
         self._over = False
-        self._watch: Watch = _go_on
+        self._call_at: CallAt
+        self._watch: Watch
         self._watch_ns = 0
 
     def now(self) -> int:
@@ -237,13 +240,14 @@ class Sender:
             if not session.opened:
                 raise ClientError(Code.DEADLINE_EXCEEDED, f"{target.address} did not open a stream")
 
-    def run(self, begin_ns: int, watch: Watch) -> None:
+    def run(self, begin_ns: int, call_at: CallAt, watch: Watch) -> None:
         """Sends until all is due and answered, the time to drain is over, or the watcher says so."""
         load = self._scenario.load
         self._begin_ns = begin_ns
+        self._call_at = call_at
         self._watch = watch
         limit_ns = _end_ns(load) + int(load.drain_seconds * 1e9)
-        self._loop.call_later(max(0.0, -self.now() / 1e9), self._tick)
+        call_at(begin_ns, self._tick)
         self._loop.run_until(lambda: self._over, (limit_ns - self.now()) / 1e9)
         self._over = True
         self.closed_ns = self.now()
@@ -279,8 +283,9 @@ class Sender:
             self._watch_ns = now_ns + WATCH_NS
             self._over = not self._watch(self)
         self._over = self._over or (soonest_ns == NEVER_NS and all(stream.done for stream in self.streams))
-        sleep_s = min(soonest_ns - now_ns, WATCH_NS) / 1e9
-        self._loop.call_later(0.0 if self._scenario.load.spin else max(sleep_s, _NAP_S), self._tick)
+        wake_ns = min(max(soonest_ns, now_ns + _NAP_NS), now_ns + WATCH_NS)
+        if not self._over:
+            self._call_at(self._begin_ns + wake_ns, self._tick)
 
 
 def _end_ns(load: Load) -> int:
@@ -293,7 +298,3 @@ def _table(noted: "array[int]", columns: int) -> npt.NDArray[np.int64]:
 
 def _nothing() -> None:
     """Nobody wants to know."""
-
-
-def _go_on(_: Sender) -> bool:
-    return True

@@ -58,10 +58,6 @@ def _value(spec: "Field[Any]", name: str, value: Any) -> Any:
         if not several:
             raise ScenarioError(f"{name} must hold at least one number")
         return tuple(_number(spec, name, each, 0.0) for each in several)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ScenarioError(f"{name} must be true or false, not {value!r}")
-        return value
     if isinstance(default, str):
         return _text(spec, name, value)
     return _number(spec, name, value, default)

@@ -71,7 +71,7 @@ def _intervals(whole: Mapping[str, Any], window: rows.Window, size: int) -> list
 def warnings(step: Step, load: Load, samples: int) -> list[str]:
     """What a reader must know before believing the figures."""
     told = []
-    if limit := runner_limit(step, load):
+    if limit := runner_limit(step):
         told.append(limit)
     if load.loop == "closed":
         told.append(
@@ -96,17 +96,17 @@ def warnings(step: Step, load: Load, samples: int) -> list[str]:
     return told
 
 
-def runner_limit(step: Step, load: Load) -> str:
+def runner_limit(step: Step) -> str:
     """Why the runner itself, not the server, may be what is seen; empty if it is not."""
     late, latency = step["late"], step["latency"]
     if late["p99_us"] > LATE_US_MIN and late["p99_us"] > LATE_SHARE_MAX * latency["p99_us"]:
         return (
             f"the runner is the limit: it sent late by {late['p99_us'] / 1e3:.2f} ms at p99 (longest "
             f"{late['max_us'] / 1e3:.2f} ms), of a p99 latency of {latency['p99_us'] / 1e3:.2f} ms. "
-            + ("Give it more processes" if load.spin else "Give it more processes, or --spin and a core of its own")
+            "Give it more processes, or a machine of its own"
         )
     busiest = max((each["cpu_share"] for each in step["processes"]), default=0.0)
-    if busiest > CPU_SHARE_MAX and not load.spin:
+    if busiest > CPU_SHARE_MAX:
         return f"the runner is the limit: a process of it used {busiest:.0%} of a core. Give it more processes"
     return ""
 

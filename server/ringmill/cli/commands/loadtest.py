@@ -31,7 +31,6 @@ def loadtest(
     key_count: Annotated[int | None, typer.Option(help="Keys there are.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Of zipf: its exponent.")] = None,
     p99_ms: Annotated[float | None, typer.Option(help="Look for the highest rate that keeps this p99.")] = None,
-    spin: Annotated[bool, typer.Option("--spin", help="Never sleep: punctual, for a core a process.")] = False,
     seed: Annotated[int | None, typer.Option(help="Decides keys, values and moments.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path(".out/loadtest"),
 ) -> int:
@@ -61,7 +60,6 @@ def loadtest(
             "in_flight": in_flight,
             "streams": streams,
             "processes": processes,
-            "spin": spin or None,
             "seed": seed,
         },
         "keys": {"distribution": keys, "count": key_count, "alpha": alpha},
