@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from ringmill.client.errors import ClientError
+from ringmill.core.errors import Code
 from ringmill.loadtest.runner import rows
 from ringmill.loadtest.runner.arrivals import due_moments
 from ringmill.loadtest.runner.child import window_of
@@ -181,12 +182,31 @@ def test_rejected_events_are_counted_by_reason(batch: int) -> None:
 
 def test_a_stream_that_fails_ends_the_step_and_is_told() -> None:
     trial = Trial(drain_seconds=1)
-    trial.server.breaks_at = 3000
+    trial.server.breaks = {3000: Code.INVALID_ARGUMENT}
     step = trial.run()
     assert list(step["failures"]) == [
         "no more of this (2999 events were answered; of 1 sent after them the outcome is unknown)"
     ]
     assert step["unanswered"] > 0
+
+
+def test_a_stream_that_ends_while_it_is_idle_is_told_too() -> None:
+    trial = Trial(rate=10, drain_seconds=1)
+    trial.loop.at(trial.begin_ns + 3020 * MS, lambda: trial.server.streams[0].end(Code.PERMISSION_DENIED))
+    step = trial.run()
+    assert list(step["failures"]) == ["no more of this"]
+    assert step["unanswered"] == 30  # 10 a second, from 3 s to 6 s
+
+
+def test_a_stream_that_breaks_goes_on_and_its_pause_is_charged() -> None:
+    trial = Trial()
+    trial.server.breaks = {3000: Code.UNAVAILABLE}
+    trial.pause(2900, 300)
+    step = trial.run()
+    assert (step["failures"], step["unanswered"]) == ({}, 0)
+    assert len(trial.server.streams) == 2
+    assert len(trial.server.keys) == 6000  # each once
+    assert step["latency"]["max_us"] == pytest.approx(300_000, rel=0.1)
 
 
 def test_whoever_watches_can_end_it() -> None:

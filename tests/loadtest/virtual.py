@@ -77,12 +77,14 @@ class VirtualServer:
         self.in_flight = 0
         self.in_flight_most = 0
         self.reject_every = 0
-        self.breaks_at: int | None = None
-        """The message that ends its stream."""
+        self.breaks: dict[int, Code] = {}
+        """How a message, by its number, ends its stream."""
+        self.streams: list[VirtualStream] = []
         self._free_ns = 0
 
     def open(self, method: str, handler: Any, metadata: Any = (), timeout_s: float | None = None) -> "VirtualStream":
-        return VirtualStream(self, handler)
+        self.streams.append(VirtualStream(self, handler))
+        return self.streams[-1]
 
     def close(self) -> None:
         pass
@@ -134,14 +136,17 @@ class VirtualStream:
         server.messages.append(len(request.events))
         server.in_flight += 1
         server.in_flight_most = max(server.in_flight_most, server.in_flight)
-        if len(server.messages) == server.breaks_at:
-            server.loop.call_soon(lambda: self._close(Status(Code.INVALID_ARGUMENT, "no more of this")))
+        if len(server.messages) in server.breaks:
+            server.in_flight -= 1
+            code = server.breaks[len(server.messages)]
+            server.loop.call_soon(lambda: self.end(code))
         else:
             server.loop.at(server.moment(), lambda: self._answer(request))
 
     def _answer(self, request: pb.ProcessRequest) -> None:
         self._server.in_flight -= 1
-        self._hear(self._server.answer(request))
+        if not self._closed:
+            self._hear(self._server.answer(request))
 
     def _hear(self, response: pb.ProcessResponse) -> None:
         if not self._closed:
@@ -149,7 +154,12 @@ class VirtualStream:
 
     def _written(self) -> None:
         self.writing = False
-        self._handler.on_drain()
+        if not self._closed:
+            self._handler.on_drain()
+
+    def end(self, code: Code) -> None:
+        """Ends the stream; what it has not answered was not applied."""
+        self._close(Status(code, "no more of this"))
 
     def _close(self, status: Status) -> None:
         if not self._closed:

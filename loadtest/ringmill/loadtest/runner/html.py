@@ -89,8 +89,19 @@ def _table(steps: Sequence[Step], is_open: bool) -> str:
         cells += [milliseconds(step["latency"][key]) for key, _ in _LATENCIES]
         cells += [milliseconds(step["late"]["p99_us"]), f"{step['message_events']:,.1f}"]
         rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    note = f'<p class="soft">Latency of each event in ms, {since}.</p>'
+    note = f'<p class="soft">Latency of each event in ms, {since}. {_runner(steps)}</p>'
     return f'<div class="wide"><table>{"".join(rows)}</table></div>{note}'
+
+
+def _runner(steps: Sequence[Step]) -> str:
+    """What the runner itself used at most."""
+    used = [each for step in steps for each in step["processes"]]
+    if not used:
+        return ""
+    busiest, largest = max(each["cpu_share"] for each in used), max(each["memory_bytes"] for each in used)
+    return (
+        f"Of the runner's processes, the busiest used {busiest:.0%} of a core, the largest {largest / 2**20:.0f} MiB."
+    )
 
 
 def milliseconds(value_us: float) -> str:

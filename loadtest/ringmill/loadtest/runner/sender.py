@@ -278,6 +278,8 @@ class Sender:
             if now_ns >= stream.next_ns:
                 stream.hand(now_ns)
                 connection.offer(stream.feed)
+            if connection.error is not None and stream.feed.error is None:  # it ended while nothing was on its way
+                stream.feed.fail(connection.error)
             soonest_ns = min(soonest_ns, stream.next_ns)
         if now_ns >= self._watch_ns:
             self._watch_ns = now_ns + WATCH_NS
