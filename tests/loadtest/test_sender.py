@@ -7,9 +7,8 @@ import pytest
 from ringmill.client.errors import ClientError
 from ringmill.core.errors import Code
 from ringmill.loadtest.runner import rows
-from ringmill.loadtest.runner.arrivals import due_moments
 from ringmill.loadtest.runner.child import window_of
-from ringmill.loadtest.runner.events import make_ring
+from ringmill.loadtest.runner.events import Supply, make_ring, supplies
 from ringmill.loadtest.runner.scenario import Scenario, from_tables
 from ringmill.loadtest.runner.sender import Sender
 from ringmill.loadtest.runner.step import Step, summarise
@@ -39,10 +38,12 @@ class Trial:
 
     def run(self, ring: int = 0) -> Step:
         load = self.scenario.load
-        due = [due_moments(load, load.rate[0], stream) for stream in range(load.streams)]
-        events, _ = make_ring(self.scenario, SCHEMA, 0, ring or sum(map(len, due)) * max(1, load.batch))
-        self.ring = events
-        self.sender.open(SCHEMA, events, due)
+        given, _ = supplies(self.scenario, SCHEMA, load.rate[0], 0, range(load.streams))
+        if ring:
+            shorter, _ = make_ring(self.scenario, SCHEMA, 0, ring)
+            given = [Supply(shorter, 0, supply.due_ns) for supply in given]
+        self.ring = given[0].ring
+        self.sender.open(SCHEMA, given)
         self.sender.run(self.begin_ns, self.loop.at, self._look)
         self.sender.close()
         window = window_of(self.scenario)

@@ -8,16 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ringmill.client.codec import load_codec
 from ringmill.client.connection import LIMITS, call
 from ringmill.client.schema import Schema
 from ringmill.core.errors import Code, RingmillError
 from ringmill.loadtest.peers import protocol
-from ringmill.loadtest.runner import rows
-from ringmill.loadtest.runner.arrivals import Moments, due_moments
-from ringmill.loadtest.runner.events import make_ring
+from ringmill.loadtest.runner import recording, rows
+from ringmill.loadtest.runner.events import supplies
 from ringmill.loadtest.runner.pacer import pacer
 from ringmill.loadtest.runner.page import Page
 from ringmill.loadtest.runner.scenario import Scenario, from_tables
@@ -59,12 +56,12 @@ class Child:
         answer = call(self._loop, channel, "DescribePipeline", request, address, (), PATIENCE_S)
         schema = Schema.of(made.target.pipeline, pb.DescribePipelineResponse.FromString(answer))
         mine = range(process, load.streams, load.processes)
-        due: list[Moments] = [np.empty(0, np.int64) for _ in mine]
-        if load.loop == "open":
-            due = [due_moments(load, rate, stream) for stream in mine]
-        ring, keys = make_ring(made, schema, process, sum(each.size for each in due) * max(1, load.batch))
+        if made.recording.file:
+            given, keys = recording.supplies(made, schema, recording.read(made.recording), process, mine)
+        else:
+            given, keys = supplies(made, schema, rate, process, mine)
         self._sender = Sender(self._loop, channel, made, time.monotonic_ns, PATIENCE_S)
-        self._sender.open(schema, ring, due)
+        self._sender.open(schema, given)
         gc.collect()
         gc.freeze()  # what was drawn is never looked through again
         return {"version": schema.version, "digest": schema.digest, "keys": keys}

@@ -1,7 +1,7 @@
 """Values of events' fields, drawn by a rule for each field. Pure.
 
 A rule is a table of one entry: `{ normal = [20.0, 5.0] }`, `{ uniform = [0.0, 1.0] }`, `{ integers = [0, 9] }`,
-`{ choice = ["a", "b"] }` or `{ value = 3 }`.
+`{ choice = ["a", "b"] }`, `{ value = 3 }`, or `{ column = "delay" }` of a recording.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ class Rule:
 
     def table(self) -> dict[str, Any]:
         """The rule as it is written in a scenario."""
-        return {self.kind: self.arguments[0] if self.kind == "value" else list(self.arguments)}
+        return {self.kind: self.arguments[0] if self.kind in _SINGLE else list(self.arguments)}
 
     def draw(self, rng: Rng, count: int) -> npt.NDArray[Any]:
         """`count` values."""
@@ -41,7 +41,9 @@ _DRAWS: dict[str, Callable[..., Any]] = {
     "integers": lambda rng, count, low, high: rng.integers(low, high, count, endpoint=True),
     "value": lambda _rng, count, value: np.full(count, value),
 }
-KINDS = (*_DRAWS, "choice")
+KINDS = (*_DRAWS, "choice", "column")
+_SINGLE = ("value", "column")
+"""Rules of one argument, which is no list."""
 
 
 def read_rule(name: str, table: Any) -> Rule:
@@ -53,6 +55,10 @@ def read_rule(name: str, table: Any) -> Rule:
     if kind == "value":
         if not isinstance(given, str | int | float):
             raise ScenarioError(f"{name}.value must be one value, not {given!r}")
+        return Rule(kind, (given,))
+    if kind == "column":
+        if not isinstance(given, str):
+            raise ScenarioError(f"{name}.column must be a column's name, not {given!r}")
         return Rule(kind, (given,))
     if not isinstance(given, list) or not given:
         raise ScenarioError(f"{name}.{kind} must be a list, not {given!r}")
@@ -78,10 +84,31 @@ def _two_numbers(name: str, kind: str, given: list[Any]) -> tuple[Any, ...]:
     return tuple(given)
 
 
-def columns(schema: Schema, rules: Mapping[str, Rule], rng: Rng, count: int) -> dict[str, npt.NDArray[Any]]:
-    """A column of values for each field of the pipeline. Raises ScenarioError for a rule without a field."""
+def columns(
+    schema: Schema,
+    rules: Mapping[str, Rule],
+    rng: Rng,
+    count: int,
+    recorded: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """A column of values for each field of the pipeline. Raises ScenarioError for a rule without a field.
+
+    recorded: columns of a recording; a field takes the one of its name, unless a rule says otherwise.
+    """
     check_names("fields", dict(rules), [field.name for field in schema.fields])
-    return {field.name: (rules.get(field.name) or _usual(field)).draw(rng, count) for field in schema.fields}
+    table = recorded or {}
+    found = {}
+    for field in schema.fields:
+        rule = rules.get(field.name) or (Rule("column", (field.name,)) if field.name in table else _usual(field))
+        if rule.kind != "column":
+            found[field.name] = rule.draw(rng, count)
+            continue
+        name = rule.arguments[0]
+        if name not in table:
+            there_is = f"; there is: {', '.join(table)}" if table else ": nothing is recorded"
+            raise ScenarioError(f"fields.{field.name} has no column {name!r}{there_is}")
+        found[field.name] = table[name]
+    return found
 
 
 def _usual(field: Column) -> Rule:

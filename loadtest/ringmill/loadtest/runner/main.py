@@ -55,7 +55,8 @@ def run_loadtest(scenario: Scenario, out: Path = DEFAULT_OUT) -> int:
 
 
 def _rates(scenario: Scenario, processes: "Processes") -> Iterator[Step]:
-    for rate in scenario.load.rate if scenario.load.loop == "open" else (0.0,):
+    has_rate = scenario.load.loop == "open" and not scenario.recording.file
+    for rate in scenario.load.rate if has_rate else (0.0,):
         yield processes.step(rate)
 
 
@@ -130,7 +131,7 @@ class Processes:
 
     def _watch(self, rate: float, pages: Sequence[Page], running: Sequence["Future[Any]"], begin_ns: int) -> None:
         load = self._scenario.load
-        name = f"{rate:,.0f} events/s" if load.loop == "open" else "closed loop"
+        name = f"{rate:,.0f} events/s" if rate else "closed loop" if load.loop == "closed" else "recording"
         words = Words()
         with live(self._console, name, load.warmup_seconds + load.seconds) as show:
             while not all(each.done() for each in running):

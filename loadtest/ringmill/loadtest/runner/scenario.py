@@ -15,7 +15,7 @@ from ringmill.loadtest.runner.settings import ScenarioError, Table, check_names,
 
 ARRIVALS_MAX = 20_000_000
 """Due moments of one process, which are made before the clock runs: 8 bytes each."""
-SECTIONS = ("target", "load", "keys", "search", "fields")
+SECTIONS = ("target", "load", "keys", "recording", "search", "fields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,22 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """Events of a file, in place of drawn ones."""
+
+    file: str = setting("")
+    """.parquet, .csv or .csv.gz; empty: events are drawn."""
+    key: str = setting("key")
+    """Its column of keys."""
+    time: str = setting("time_us")
+    """Its column of times: timestamps, or numbers."""
+    time_unit: str = setting("us", among=("s", "ms", "us", "ns"))
+    """Of times that are numbers."""
+    pace: float = setting(1.0, above=0)
+    """Times as fast as it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """Looks for the highest rate that keeps a p99."""
 
@@ -94,6 +110,7 @@ class Scenario:
     target: Target = field(default_factory=Target)
     load: Load = field(default_factory=Load)
     keys: Keys = field(default_factory=Keys)
+    recording: Recording = field(default_factory=Recording)
     search: Search = field(default_factory=Search)
     fields: dict[str, Rule] = field(default_factory=dict)
     """How a field's values are drawn, by its name; the others' by their kind."""
@@ -142,6 +159,7 @@ def from_tables(tables: Table) -> Scenario:
         target=read(Target, "target", tables.get("target", {})),
         load=read(Load, "load", tables.get("load", {})),
         keys=read(Keys, "keys", tables.get("keys", {})),
+        recording=read(Recording, "recording", tables.get("recording", {})),
         search=read(Search, "search", tables.get("search", {})),
         fields={name: read_rule(f"fields.{name}", table) for name, table in rules.items()},
     )
@@ -162,8 +180,19 @@ def _check(scenario: Scenario) -> None:
         raise ScenarioError("search needs an open loop: a closed one has no rate of its own")
     if search.p99_ms and len(load.rate) > 1:
         raise ScenarioError("search begins at one rate, but load.rate has several")
-    if load.loop == "open":
+    if scenario.recording.file:
+        _check_recording(scenario)
+    elif load.loop == "open":
         check_rate(scenario, max(load.rate))
+
+
+def _check_recording(scenario: Scenario) -> None:
+    if scenario.load.loop == "closed":
+        raise ScenarioError("a recording needs an open loop: it says when its events are due")
+    if scenario.load.batch:
+        raise ScenarioError("a recording needs load.batch = 0: its events come one by one")
+    if scenario.search.p99_ms:
+        raise ScenarioError("a search needs a rate, but a recording has its own; change recording.pace")
 
 
 def check_rate(scenario: Scenario, rate: float) -> None:

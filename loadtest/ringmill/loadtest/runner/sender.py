@@ -24,6 +24,7 @@ from ringmill.client.settings import Settings, make_settings
 from ringmill.core.errors import Code
 from ringmill.loadtest.runner import rows
 from ringmill.loadtest.runner.arrivals import Moments
+from ringmill.loadtest.runner.events import Supply
 from ringmill.loadtest.runner.scenario import Load, Scenario
 from ringmill.transport.api import Channel, Loop
 from ringmill.v1 import processing_pb2 as pb
@@ -217,17 +218,17 @@ class Sender:
         """Nanoseconds since the beginning of the warm-up."""
         return self._clock() - self._begin_ns
 
-    def open(self, schema: Schema, ring: EventColumns, due: Sequence[Moments]) -> None:
-        """Opens a stream for each list of due moments; of a closed loop these are empty. Raises ClientError."""
+    def open(self, schema: Schema, supplies: Sequence[Supply]) -> None:
+        """Opens a stream for each supply. Raises ClientError."""
         load, target = self._scenario.load, self._scenario.target
         writer = EventWriter()
-        for place, due_ns in enumerate(due):
+        for supply in supplies:
             session = Session(self._settings())
             connection = Connection(self._loop, self._channel, session, target.address, (), self._patience_s)
             self._connections.append(connection)
-            feed = LoadFeed(schema, ring, place * len(ring) // len(due), writer, self.now)
+            feed = LoadFeed(schema, supply.ring, supply.first, writer, self.now)
             if load.loop == "open":
-                self.streams.append(OpenStream(feed, due_ns, load))
+                self.streams.append(OpenStream(feed, supply.due_ns, load))
             else:
                 self.streams.append(ClosedStream(feed, load, self.now, session.offer))
         sessions = [connection.session for connection in self._connections]

@@ -19,7 +19,7 @@ _TAIL = 10
 
 
 def summarise(scenario: Scenario, rate: float, window: rows.Window, answers: Sequence[Answer]) -> Step:
-    """One step of what each process measured."""
+    """One step of what each process measured. rate: 0 where the load has one of its own."""
     load = scenario.load
     whole = rows.merge([dict(answer) for answer in answers])
     size = max(1, load.batch)
@@ -27,7 +27,7 @@ def summarise(scenario: Scenario, rate: float, window: rows.Window, answers: Seq
     seconds = (window.end_ns - window.begin_ns) / 1e9
     offered = size * sum(whole["offered"])
     step: Step = {
-        "rate": rate if load.loop == "open" else None,
+        "rate": (rate or offered / seconds) if load.loop == "open" else None,
         "offered_s": offered / seconds,
         "answered_s": size * sum(whole["answered"]) / seconds,
         "events": offered,

@@ -66,4 +66,7 @@ def loadtest(
         "search": {"p99_ms": p99_ms},
     }
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
-    return run_loadtest(parse(read_scenario(scenario) if scenario else "", given), out)
+    made = parse(read_scenario(scenario) if scenario else "", given)
+    if made.recording.file:
+        extras.need("pyarrow")
+    return run_loadtest(made, out)
