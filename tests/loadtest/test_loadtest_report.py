@@ -168,7 +168,23 @@ def test_a_step_without_anything_is_a_page_too() -> None:
     made = scenario()
     empty = step(made, 0.4)
     assert "nothing was measured" in " ".join(read(page(made_report(made, empty))).words)
-    assert report.failed(empty)
+    assert report.status(made_report(made, empty)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ([{}, {}], 0),
+        ([{}, {"failures": {"gone": 1}}], 1),
+        ([{}, {"stopped": True}], 1),
+        ([{}, {"failures": {"gone": 1}, "held": False}], 0),  # a search went too far
+        ([{"held": False}], 1),  # and here it found nothing
+        ([{}, {"held": False, "stopped": True}], 1),
+    ],
+)
+def test_the_status_tells_whether_it_did_what_it_says(changes: list[dict[str, Any]], status: int) -> None:
+    made = scenario()
+    assert report.status(made_report(made, *({**step(made, 100), **each} for each in changes))) == status
 
 
 @pytest.mark.parametrize(("us", "told"), [(0, "0"), (0.06, "0"), (82, "0.082"), (240_000, "240"), (1.2e7, "12,000")])

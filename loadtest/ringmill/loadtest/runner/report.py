@@ -50,9 +50,11 @@ def save(folder: Path, report: Report) -> list[Path]:
     return [as_json, as_html]
 
 
-def failed(step: Step) -> bool:
-    """Whether a step did not do what it says."""
-    return bool(step["failures"] or step["stopped"] or not step["answered_s"])
+def status(report: Report) -> int:
+    """The exit status: 1 if a step did not do what it says. What a search tried in vain is left out."""
+    steps = [step for step in report["steps"] if step.get("held", True)]
+    stopped = any(step["stopped"] for step in report["steps"])
+    return int(not steps or stopped or any(step["failures"] or not step["answered_s"] for step in steps))
 
 
 def show_step(console: Console, step: Step) -> None:
