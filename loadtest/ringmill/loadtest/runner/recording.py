@@ -51,14 +51,13 @@ def read(recording: Recording) -> Recorded:
 
 def _table(file: str) -> Any:
     import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+    from pyarrow import csv, parquet
 
     try:
         if file.endswith(".parquet"):
-            return pa.parquet.read_table(file)
+            return parquet.read_table(file)
         if file.endswith((".csv", ".csv.gz")):
-            return pa.csv.read_csv(file)
+            return csv.read_csv(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise ScenarioError(f"recording.file: {error}") from None
     raise ScenarioError(f"recording.file must be .parquet, .csv or .csv.gz, not {Path(file).name!r}")
