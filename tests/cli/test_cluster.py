@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from ringmill.cli.children import Child, how_it_ended
+from ringmill.cli.children import Child, Line, how_it_ended
 from ringmill.cli.cluster import Cluster, ClusterConfig, pinned_cores
+from ringmill.cli.commands.up import show_logs, show_start, status_line
 from ringmill.core.errors import RingmillError
 
 STAND_IN = """
@@ -28,7 +30,7 @@ app = open(sys.argv[2]).read() if role not in ("balancer", "envoy") else ""
 if role == "check":
     if "broken" in app:
         sys.exit("error: app.py:3: no such field")
-    print(json.dumps({"event": "pipeline", "name": "payments"}))
+    print(json.dumps({"event": "pipeline", "name": "p", "version": "1", "digest": "d", "cold": 0, "compile_s": 0.0}))
     sys.exit()
 if "unready" in app and role == "worker":
     sys.exit("error: port 7400 is taken")
@@ -40,6 +42,9 @@ else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("warming up", file=sys.stderr)
 addresses = {"address": "127.0.0.1:1", "link": "127.0.0.1:2", "xds": "127.0.0.1:3"} if role == "balancer" else {}
+early = pathlib.Path(sys.argv[0]).with_name("early-" + role)
+if early.exists():
+    print(early.read_text(), flush=True)
 print(json.dumps({"event": "ready", "arguments": sys.argv, **addresses}), flush=True)
 print(json.dumps({"event": "status", "events": 12}), flush=True)
 while True:
@@ -81,7 +86,7 @@ def test_everything_is_started_and_stopped(make_cluster: Callable[..., Cluster])
     with make_cluster(workers=3) as cluster:
         heard = cluster.start()
         assert cluster.address == "127.0.0.1:1"
-        assert cluster.pipelines == [{"event": "pipeline", "name": "payments"}]
+        assert [pipeline["name"] for pipeline in cluster.pipelines] == ["p"]
         ready = [line.report["arguments"] for line in heard if line.report.get("event") == "ready"]
         assert [arguments[1] for arguments in ready] == ["balancer", "worker", "worker", "worker"]
         assert all(arguments[3:5] == ["--join", "127.0.0.1:2"] for arguments in ready[1:])
@@ -118,6 +123,49 @@ def test_a_worker_that_dies_is_started_again_at_once(make_cluster: Callable[...,
         assert cluster.workers[1].name == "worker-1"
 
 
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_start_tells_every_process(make_cluster: Callable[..., Cluster], capsys: Capture) -> None:
+    with make_cluster(workers=2) as cluster:
+        show_start(cluster)
+        pids = {child.pid for child in psutil.Process().children()}
+        shown = capsys.readouterr().out
+        assert "2 workers, 2 copies of each key  listening on 127.0.0.1:1" in shown
+        told = re.search(r"processes: balancer (\d+), worker-0 (\d+), worker-1 (\d+)\n", shown)
+        assert told
+        assert {int(pid) for pid in told.groups()} == pids
+        assert "ringmill scale" not in shown
+
+
+def test_a_cluster_of_another_size_goes_on_and_says_so(
+    make_cluster: Callable[..., Cluster], tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "early-balancer").write_text(want("worker-0", "worker-1", "worker-3"))  # what the state folder says
+    with make_cluster(workers=2, state_dir=tmp_path / "st") as cluster:
+        show_start(cluster)
+    shown = capsys.readouterr().out
+    assert "3 workers, 2 copies of each key  listening" in shown
+    assert "st has a cluster of 3 workers, which goes on with all of them" in shown
+    assert "ringmill scale 2 --address 127.0.0.1:1 makes them 2" in shown
+
+
+def test_that_the_balancer_is_away_is_told_once(capsys: Capture) -> None:
+    warning = "WARNING ringmill.worker: "
+    lines = [Line(f"worker-{number}", f"{warning}no link to the balancer (UNAVAILABLE: RST)") for number in range(3)]
+    show_logs([Line("balancer", "was killed by SIGKILL"), *lines, Line("worker-0", f"{warning}disk full")])
+    assert capsys.readouterr().out == f"balancer: was killed by SIGKILL\nworker-0: {warning}disk full\n"
+    show_logs(lines, verbose=True)
+    assert capsys.readouterr().out.count("no link to the balancer") == 3
+
+
+def test_the_status_says_what_is_counted() -> None:
+    status = {"keys": 2_000, "events": 600, "in_flight": 1}
+    line = status_line(status, 5.0, alive=1, workers=2, held=2)
+    assert line == "5 events/s  2 k keys with copies  1 in flight  600 events since the balancer began  1 of 2 workers"
+    assert "  2 k keys  " in status_line(status, 5.0, alive=2, workers=2)
+
+
 def test_envoy_takes_the_public_address_and_comes_back_to_it(make_cluster: Callable[..., Cluster]) -> None:
     with make_cluster(workers=1, envoy=True, port=0) as cluster:
         cluster.start()
@@ -145,7 +193,7 @@ def test_a_port_that_is_taken_is_told_before_envoy_would_share_it(make_cluster: 
         taken.listen()
         with (
             make_cluster(envoy=True, port=taken.getsockname()[1]) as cluster,
-            pytest.raises(RingmillError, match=f"cannot listen on 127.0.0.1:{taken.getsockname()[1]}"),
+            pytest.raises(RingmillError, match=f"127.0.0.1:{taken.getsockname()[1]}: .*; --port 0 is any free one"),
         ):
             cluster.start()
 

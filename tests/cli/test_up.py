@@ -33,15 +33,20 @@ payments = Pipeline("payments", version="1.0.0", event=Payment, steps={"total": 
 START_S = 240.0  # a cold compile on a busy machine
 
 
+def environment(cache: Path | None) -> dict[str, str]:
+    """This process's, with another folder for machine code if one is given."""
+    return dict(os.environ) if cache is None else {**os.environ, "RINGMILL_CACHE_DIR": str(cache)}
+
+
 class Up:
     """`ringmill up` in a process of its own."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, cache: Path | None = None) -> None:
         (folder / "app.py").write_text(APP)
         self.log = folder / "up.log"
         command = [*RINGMILL, "up", str(folder / "app.py"), "--port", "0", *more]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(cache))
         self.address = ""
 
     def wait(self, pattern: str, timeout_s: float = START_S) -> str:
@@ -142,6 +147,7 @@ def test_a_cluster_survives_its_processes_and_leaves_nothing(up: Up, payer: Paye
         up.worker("balancer").kill()
         assert client.process_one("ada", amount=1.0)["total"] == 2.0  # at the same address, with all state
     assert up.wait(r"balancer: is back, process (\d+)") == str(up.worker("balancer").pid)
+    assert "no link to the balancer" not in up.log.read_text()  # it was told already, and once
     until_whole(ask, 2)
     payer.pay()
 
@@ -215,8 +221,30 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         got = run(["up", str(tmp_path / "app.py"), "--port", str(port)])
     assert got.returncode == 1
     assert got.stderr.startswith("error: ")
-    assert str(port) in got.stderr
+    assert f":{port}: Address already in use; --port 0 is any free one" in got.stderr
     assert got.stderr.count("\n") == 1
+    assert got.stdout == ""  # before anything was started
+
+
+@pytest.mark.timeout(600)
+def test_after_a_check_nothing_is_left_to_compile(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    app = tmp_path / "app.py"
+    app.write_text(APP)
+    subprocess.run([*RINGMILL, "check", str(app)], env=environment(cache), check=True, timeout=START_S)
+    compiled = set(cache.rglob("*.nbc"))
+    up = Up(tmp_path, cache=cache)
+    try:
+        address = up.wait(r"listening on (\S+)")
+        with Client(address, "payments") as client:
+            assert client.process(["ada", "bob"], amount=1.0)["total"].tolist() == [1.0, 1.0]
+        up.worker("worker-1").kill()
+        up.wait("(whole again)")  # by then one has exported its partitions, and the other restored them
+    finally:
+        up.process.kill()
+        up.process.wait()
+    assert compiled
+    assert {path.name for path in set(cache.rglob("*.nbc")) - compiled} == set()
 
 
 @pytest.mark.parametrize(

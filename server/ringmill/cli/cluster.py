@@ -1,5 +1,6 @@
 """A balancer and its workers as child processes, started in order, restarted when they die, and stopped together."""
 
+import errno
 import os
 import shutil
 import socket
@@ -134,6 +135,12 @@ class Cluster:
         return [seat.child for seat in self._seats.values() if seat.child is not None]
 
     @property
+    def processes(self) -> list[Child]:
+        """All that run: the balancer, the workers, and Envoy, if there is one."""
+        seats = (self._balancer, *self._seats.values(), *self._envoy)
+        return [seat.child for seat in seats if seat.child is not None]
+
+    @property
     def wanted(self) -> int:
         """How many workers there are to be."""
         return sum(seat.wanted for seat in self._seats.values())
@@ -146,7 +153,7 @@ class Cluster:
         """
         deadline_s = time.monotonic() + self.config.start_s
         if self.config.envoy:
-            self._edge = f"{self.config.host}:{_free_port(self.config.host, self.config.port)}"
+            self._edge = f"{self.config.host}:{free_port(self.config.host, self.config.port)}"
         if self._state_dir is None:
             self._state_dir = Path(tempfile.mkdtemp(prefix="ringmill-"))
         balancer = self._balancer.start(time.monotonic())
@@ -288,10 +295,11 @@ def _is_ready(child: Child) -> bool:
     return child.ready is not None or child.exit_status() == 0
 
 
-def _free_port(host: str, port: int) -> int:
+def free_port(host: str, port: int) -> int:
     """This port, or any if it is 0, that nobody listens on. Raises UNAVAILABLE if somebody does.
 
-    Envoy must come back to the same one, so it cannot choose for itself; and it would share one with another Envoy.
+    So a port that is taken is told before anything is compiled. And Envoy must come back to the same one, so it cannot
+    choose for itself; and it would share one with another Envoy.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -299,6 +307,7 @@ def _free_port(host: str, port: int) -> int:
             free.bind((host.strip("[]"), port))
             free.listen()
         except OSError as error:
-            raise RingmillError(Code.UNAVAILABLE, f"cannot listen on {host}:{port}: {error.strerror}") from None
+            mend = "; --port 0 is any free one" if error.errno == errno.EADDRINUSE else ""
+            raise RingmillError(Code.UNAVAILABLE, f"cannot listen on {host}:{port}: {error.strerror}{mend}") from None
         found: int = free.getsockname()[1]
         return found

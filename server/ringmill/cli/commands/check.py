@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringmill.cli import console, process
+from ringmill.cli.prepare import prepare_cluster
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,8 @@ def check(
 ) -> int:
     """Compile the pipelines of a file, and say what they take, give and keep. Starts nothing.
 
-    A mistake is one line with your own file and line, and status 1.
+    It compiles what `ringmill up` needs beside them, too, so that this then loads everything from the cache. A mistake
+    is one line with your own file and line, and status 1.
 
     [dim]$ ringmill check examples/flights.py[/dim]
     """
@@ -29,30 +31,20 @@ def check(
     from ringmill.pipeline import load_pipelines
 
     pipelines = load_pipelines(app)
-    for pipeline in pipelines.values():
-        if as_json:
-            _report(pipeline, pipeline.compile())
-        else:
-            _show(pipeline)
+    show = _report if as_json else _show
+    compiled = [show(pipeline) for pipeline in pipelines.values()]
     if as_json:
-        _prepare_workers()
-    else:
-        count = f"{len(pipelines)} {'pipeline is' if len(pipelines) == 1 else 'pipelines are'} in order"
-        console.out().print(f"{app}: {count}")
+        prepare_cluster(compiled)
+        return 0
+    with console.out().status("compiling what serves them"):
+        prepare_cluster(compiled)
+    count = f"{len(pipelines)} {'pipeline is' if len(pipelines) == 1 else 'pipelines are'} in order"
+    console.out().print(f"{app}: {count}")
     return 0
 
 
-def _prepare_workers() -> None:
-    """Compiles what workers run beside pipelines, or loads it: those of `ringmill up` would each compile it at once."""
-    from ringmill.engine.ledger import Ledger
-    from ringmill.engine.outcomes import Outcomes
-
-    Ledger(1)
-    Outcomes(1, lambda *_: b"")
-
-
-def _report(pipeline: "Pipeline", compiled: "CompiledPipeline") -> None:
-    plan = pipeline.plan
+def _report(pipeline: "Pipeline") -> "CompiledPipeline":
+    plan, compiled = pipeline.plan, pipeline.compile()
     console.report(
         "pipeline",
         name=plan.name,
@@ -65,13 +57,15 @@ def _report(pipeline: "Pipeline", compiled: "CompiledPipeline") -> None:
         cold=compiled.cold,
         compile_s=round(compiled.compile_s, 3),
     )
+    return compiled
 
 
-def _show(pipeline: "Pipeline") -> None:
+def _show(pipeline: "Pipeline") -> "CompiledPipeline":
     screen = console.out()
     with screen.status(f"compiling {pipeline.name}"):
         compiled = pipeline.compile()
     screen.print(_table(pipeline, compiled))
+    return compiled
 
 
 def _state_bytes(pipeline: "Pipeline") -> int:

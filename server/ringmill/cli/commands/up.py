@@ -11,13 +11,15 @@ import typer
 
 from ringmill.cli import console, extras, process
 from ringmill.cli.children import Line
-from ringmill.cli.cluster import Cluster, ClusterConfig, TotalLoss
+from ringmill.cli.cluster import Cluster, ClusterConfig, TotalLoss, free_port
 from ringmill.cli.commands.serve import TransportOption
 from ringmill.cli.news import copies, plural
 
 if TYPE_CHECKING:
     from rich.status import Status
 
+UNLINKED = "no link to the balancer"
+"""What every worker says when the balancer has ended, with gRPC's words for it; that it has is told once anyway."""
 PLAIN_STATUS_S = 10.0
 """How often the status is printed where it cannot be redrawn in place."""
 
@@ -69,7 +71,8 @@ def up(
     if envoy:
         extras.need("envoy_data_plane", "envoy")
     with app.open("rb"):
-        pass  # an unreadable file is told here, before anything is started
+        pass  # an unreadable file is told here, before anything is started, and so is a taken port
+    free_port(host, port)
     config = ClusterConfig(
         app,
         workers=workers,
@@ -115,8 +118,11 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
     """Starts the cluster and prints what was compiled, for how long, and the address."""
     began_s = time.monotonic()
     screen = console.out()
-    workers = plural(cluster.config.workers, "worker")
-    screen.print(f"starting a balancer and {workers}; the first start compiles, which takes some seconds")
+    config = cluster.config
+    screen.print(
+        f"starting a balancer and {plural(config.workers, 'worker')}; what was never compiled here is compiled first, "
+        "which may take a minute"
+    )
     with screen.status("compiling"):
         heard = cluster.start()
     show_logs(heard, verbose)
@@ -125,11 +131,17 @@ def show_start(cluster: Cluster, verbose: bool = False) -> None:
     for pipeline in cluster.pipelines:
         screen.print(f"ringmill {_version()}  {_pipeline(pipeline)}")
     took_s = time.monotonic() - began_s
-    count = plural(cluster.config.copies, "copy", "copies")
     screen.print(
-        f"{workers}, {count} of each key  listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s"
+        f"{plural(cluster.wanted, 'worker')}, {plural(config.copies, 'copy', 'copies')} of each key  "
+        f"listening on [bold]{cluster.address}[/bold]  ready in {took_s:.1f} s"
     )
-    if cluster.config.envoy:
+    screen.print(f"processes: {', '.join(f'{child.name} {child.pid}' for child in cluster.processes)}")
+    if cluster.wanted != config.workers:
+        screen.print(
+            f"{config.state_dir} has a cluster of {plural(cluster.wanted, 'worker')}, which goes on with all of them: "
+            f"ringmill scale {config.workers} --address {cluster.operators} makes them {config.workers}"
+        )
+    if config.envoy:
         screen.print(
             f"Envoy is in front; ringmill workers, scale and the like reach the balancer at {cluster.operators}"
         )
@@ -140,16 +152,21 @@ def show_logs(lines: list[Line], verbose: bool = False) -> None:
     from rich.markup import escape
 
     for line in lines:
-        if line.text and (verbose or not line.text.startswith(("INFO ", "error: "))):
+        if line.text and (verbose or not (line.text.startswith(("INFO ", "error: ")) or UNLINKED in line.text)):
             # In one call: under a live status, the end of a line that is printed in pieces erases its beginning.
             console.out().print(f"[dim]{line.child}:[/dim] {escape(line.text)}")
 
 
-def status_line(status: dict[str, Any], events_per_s: float, alive: int, workers: int) -> str:
-    """What the live status says: rate, keys, what is in flight, how the copies stand, and who is missing."""
-    parts = [f"{console.count(events_per_s)} events/s", f"{console.count(status.get('keys', 0))} keys"]
+def status_line(status: dict[str, Any], events_per_s: float, alive: int, workers: int, held: int = 1) -> str:
+    """What the live status says: rate, keys, what is in flight, how the copies stand, and who is missing.
+
+    held: copies of each key; keys are counted with them, as workers hold them, and events by this process of the
+    balancer.
+    """
+    keys = f"{console.count(status.get('keys', 0))} keys{' with copies' if held > 1 else ''}"
+    parts = [f"{console.count(events_per_s)} events/s", keys]
     parts.append(f"{console.count(status.get('in_flight', 0))} in flight")
-    parts.append(f"{console.count(status.get('events', 0))} events in all")
+    parts.append(f"{console.count(status.get('events', 0))} events since the balancer began")
     if alive < workers:
         parts.append(f"{alive} of {workers} workers")
     if standing := copies(status):
@@ -190,7 +207,12 @@ def _watch(cluster: Cluster, verbose: bool) -> None:
 
 
 def _redraw(live: "Status", cluster: Cluster, rate: _Rate) -> None:
-    live.update(status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.wanted))
+    live.update(_line(cluster, rate))
+
+
+def _line(cluster: Cluster, rate: _Rate) -> str:
+    alive, held = len(cluster.workers), cluster.config.copies
+    return status_line(cluster.status, rate.events_per_s, alive, cluster.wanted, held)
 
 
 def _watch_plainly(cluster: Cluster, rate: _Rate, verbose: bool) -> None:
@@ -201,7 +223,7 @@ def _watch_plainly(cluster: Cluster, rate: _Rate, verbose: bool) -> None:
         now_s = time.monotonic()
         if now_s < next_s or not rate.hear(cluster.status, now_s):
             continue
-        line = status_line(cluster.status, rate.events_per_s, len(cluster.workers), cluster.wanted)
+        line = _line(cluster, rate)
         if line != last:
             console.out().print(line)
         next_s, last = now_s + PLAIN_STATUS_S, line
