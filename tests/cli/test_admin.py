@@ -38,7 +38,7 @@ class Pretender(admin_pb2_grpc.AdminServiceServicer):
             copies_wanted=2,
             workers=[
                 pb.Worker(name="worker-0", state="serving", partitions=511, copies=510, keys=2_100, state_bytes=4096),
-                pb.Worker(name="worker-1", state="dead", learning=3),
+                pb.Worker(name="worker-1", state="dead", partitions=510, learning=3, keys=677, state_bytes=4096),
             ],
         )
 
@@ -80,7 +80,7 @@ def test_workers_are_listed_with_what_they_hold(balancer: Pretender, capsys: Cap
     assert main(["workers", "--address", balancer.address]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["worker-0", "serving", "511", "510", "0", "2.1", "k", "4.0", "KiB"]
-    assert lines[2].split()[:5] == ["worker-1", "dead", "0", "0", "3"]
+    assert lines[2].split() == ["worker-1", "dead", "-", "-", "-", "-", "-"]  # whatever it last held
     assert lines[3] == "view 12 of cluster c0ffee; whole: 2 copies of each of 1,021 partitions"
     assert main(["workers", "--address", balancer.address, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -98,9 +98,15 @@ def test_what_is_amiss_is_said(balancer: Pretender, capsys: Capture) -> None:
 
 def test_a_key_is_explained(balancer: Pretender, capsys: Capture) -> None:
     assert main(["explain", "ada", "--address", balancer.address]) == 0
-    shown = capsys.readouterr().out
-    for text in ("key 'ada'", "77", "worker-0", "worker-1", "view 9", "the table names worker-0"):
-        assert text in shown
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "key 'ada'",
+        "partition 77",
+        "served by worker-0",
+        "copies on worker-1",
+        "goes on at worker-1, if worker-0 dies",
+        "view 12",
+        "why the table names worker-0",
+    ]
     assert main(["explain", "ada", "--address", balancer.address, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["location"] == {"partition": 77, "primary": "worker-0", "replicas": ["worker-1"]}
@@ -149,11 +155,34 @@ def test_a_move_is_asked_for_and_watched(
     shown = capsys.readouterr().out
     assert "worker-2 [new] joined" in shown
     if dry:
-        assert "would move 10 partitions and make 4 copies; each waits about 3.1 ms" in shown
+        twice = " (there and back)" if words == ["restart"] else ""
+        assert f"would move 10 partitions{twice} and make 4 copies; each waits about 3.1 ms" in shown
         assert "nothing was changed" in shown
     else:
         assert "100%  10 of 10 partitions, 4 of 4 copies" in shown
         assert "done: moved 10 partitions, made 4 copies; no key waited longer than 3.1 ms" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "short"),
+    [
+        (["scale", "1"], "each key has 1 copy of 2: the next death loses keys"),
+        (["drain", "worker-0"], "each key has 1 copy of 2: the next death loses keys"),
+        (["scale", "2"], ""),
+        (["drain", "worker-1"], ""),
+        (["restart"], ""),
+    ],
+)
+def test_what_leaves_too_few_workers_says_what_that_costs(
+    words: list[str], short: str, balancer: Pretender, capsys: Capture
+) -> None:
+    balancer.listed.workers.append(pb.Worker(name="worker-2", state="serving"))
+    if words == ["drain", "worker-1"]:
+        balancer.listed.workers.append(pb.Worker(name="worker-3", state="joining"))
+    for when, dry in (("afterwards", ["--dry-run"]), ("now", [])):
+        assert main([*words, *dry, "--address", balancer.address]) == 0
+        shown = capsys.readouterr().out
+        assert (f"{when} {short}" in shown) if short else ("each key has" not in shown)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +216,7 @@ def test_nothing_listens_there(words: list[str], capsys: Capture) -> None:
     error = capsys.readouterr().err
     assert f"nothing listens at {address} (Connection refused)" in error
     assert "ringmill up" in error
+    assert "one that was just killed is back in some seconds" in error
     assert error.count("\n") == 1
 
 

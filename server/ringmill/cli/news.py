@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from ringmill.cli import console
-
 
 def tell(report: dict[str, Any]) -> str:
     """One line about an event of the cluster; empty for reports that are no news."""
@@ -29,8 +27,7 @@ def plural(number: int, word: str, several: str = "") -> str:
 def _failover(report: dict[str, Any]) -> str:
     by = " and ".join(report.get("by", ())) or "others"
     count = plural(int(report.get("partitions", 0)), "partition")
-    took = f" after {console.seconds(report['took_ms'] / 1e3)}" if "took_ms" in report else ""
-    return f"{report.get('worker', '?')} is gone; its {count} went on at {by}{took}"
+    return f"{report.get('worker', '?')} is gone; its {count} went on at {by}"
 
 
 def _lost(report: dict[str, Any]) -> str:

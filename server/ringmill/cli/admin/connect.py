@@ -102,6 +102,6 @@ def _knock(address: str) -> None:
         why = problem.strerror or str(problem) or "no answer"
         raise RingmillError(
             Code.UNAVAILABLE,
-            f"nothing listens at {address} ({why}): start a cluster with `ringmill up APP`, "
-            "or name the balancer's public address with --address HOST:PORT",
+            f"nothing listens at {address} ({why}): start a cluster with `ringmill up APP`, or name the balancer's "
+            "public address with --address HOST:PORT; one that was just killed is back in some seconds",
         ) from None

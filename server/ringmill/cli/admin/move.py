@@ -31,7 +31,10 @@ def _rehearse(admin: Admin, request: pb.MoveWorkersRequest) -> None:
         if last.text:
             screen.print(last.text, markup=False)
     pause = f"; each waits about {console.seconds(last.pause_us / 1e6)} for its move" if last.pause_us else ""
-    screen.print(f"would move {plural(last.total, 'partition')} and make {_copies(last.copies)}{pause}")
+    twice = " (there and back)" if request.restart_all and last.total else ""
+    screen.print(f"would move {plural(last.total, 'partition')}{twice} and make {_copies(last.copies)}{pause}")
+    if short := _shortage(admin.workers(), request):
+        screen.print(f"afterwards {short}")
     screen.print("nothing was changed: leave out --dry-run to do it")
 
 
@@ -43,6 +46,25 @@ def _watch(admin: Admin, name: str, request: pb.MoveWorkersRequest) -> None:
             _show(last, advance)
     pause = f"; no key waited longer than {console.seconds(last.pause_us / 1e6)}" if last.pause_us else ""
     screen.print(f"done: moved {plural(last.moved, 'partition')}, made {_copies(last.copied)}{pause}")
+    if short := _shortage(admin.workers(), request):
+        screen.print(f"now {short}")
+
+
+def _shortage(now: pb.ListWorkersResponse, request: pb.MoveWorkersRequest) -> str:
+    """What it means that fewer workers are left than each key is to have copies; empty: there are enough."""
+    match request.WhichOneof("move"):
+        case "scale_to":
+            left = request.scale_to
+        case "drain":
+            left = sum(
+                worker.state in ("serving", "joining") and worker.name != request.drain for worker in now.workers
+            )
+        case _:
+            return ""
+    if left >= now.copies_wanted:
+        return ""
+    loss = "the next death loses keys" if left == 1 else "it is short of one for good"
+    return f"each key has {_copies(left)} of {now.copies_wanted}: {loss}, until there are more workers"
 
 
 def _show(step: pb.MoveWorkersResponse, advance: Advance) -> None:

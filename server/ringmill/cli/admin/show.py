@@ -28,8 +28,11 @@ def workers_table(answer: pb.ListWorkersResponse) -> Table:
     for worker in answer.workers:
         colour = {"serving": "green", "dead": "red"}.get(worker.state, "yellow")
         counts = (worker.partitions, worker.copies, worker.learning)
-        cells = [worker.name, f"[{colour}]{worker.state}[/{colour}]", *(f"{count:,}" for count in counts)]
-        cells += [console.count(worker.keys), console.size(worker.state_bytes)]
+        cells = [worker.name, f"[{colour}]{worker.state}[/{colour}]"]
+        if worker.state == "dead":  # what it last said to hold went with its process
+            cells += ["-"] * 5
+        else:
+            cells += [*(f"{count:,}" for count in counts), console.count(worker.keys), console.size(worker.state_bytes)]
         host = f"{worker.host} ({worker.zone})" if worker.zone else worker.host
         table.add_row(*cells, *([host] if has_hosts else []))
     return table
@@ -68,8 +71,9 @@ def explanation(key: str, answer: pb.ExplainKeyResponse) -> Table:
     table.add_row("partition", str(location.partition))
     table.add_row("served by", location.primary or "nobody")
     table.add_row("copies on", ", ".join(location.replicas) or "nobody else")
-    since = f", served there since view {answer.partition_epoch}" if answer.partition_epoch else ""
-    table.add_row("view", f"{answer.epoch}{since}")
+    if location.primary and location.replicas:
+        table.add_row("goes on at", f"{location.replicas[0]}, if {location.primary} dies")
+    table.add_row("view", str(answer.epoch))
     table.add_row("why", answer.why)
     return table
 
