@@ -43,6 +43,8 @@ class AwaitedConnection:
         self._beating = False
         self._tasks: list[asyncio.Task[None]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._lost: ClientError | None = None
+        """How the last stream ended, or the last attempt to open one failed."""
 
     @property
     def error(self) -> ClientError | None:
@@ -116,6 +118,7 @@ class AwaitedConnection:
         """Opens the next stream, however many attempts that takes, or finds that the session is over."""
         session = self.session
         while error is not None and session.error is None and not self._closing:
+            self._lost = error
             delay_s = session.broke(error, asyncio.get_running_loop().time(), random.random())
             if session.error is not None:
                 return
@@ -226,4 +229,7 @@ class AwaitedConnection:
             await asyncio.sleep(timeout_s / _LOOKS)
             silent = silent + 1 if session.busy and session.progress == heard else 0
             heard = session.progress
-        self.abandon(ClientError(Code.DEADLINE_EXCEEDED, f"no outcome came for {timeout_s} s"))
+        why = f"no outcome came for {timeout_s} s"
+        if not session.opened and self._lost is not None:  # while it dialled
+            why += f": {self._lost.message}"
+        self.abandon(ClientError(Code.DEADLINE_EXCEEDED, why))

@@ -17,7 +17,7 @@ from ringmill.client.result import Result
 from ringmill.client.rows import RowEncoder
 from ringmill.client.schema import Schema
 from ringmill.client.session import Session
-from ringmill.client.settings import make_settings
+from ringmill.client.settings import Settings, make_settings
 from ringmill.client.tracing import metadata_of
 from ringmill.core.errors import Code
 from ringmill.transport import make_loop
@@ -85,6 +85,8 @@ class Client:
         self._loop = make_loop(transport)
         self._channel = self._loop.channel(address, tls, LIMITS)
         self._connection: Connection | None = None
+        self._lost: deque[ClientError] = deque(maxlen=1)
+        """How the last stream ended, or the last attempt to open one failed."""
         self._unconfirmed = 0
         self._schema: Schema | None = None
         self._rows: RowEncoder | None = None
@@ -302,7 +304,10 @@ class Client:
         heard = session.progress
         while not self._loop.run_until(done, timeout_s):
             if session.progress == heard:
-                connection.abandon(ClientError(Code.DEADLINE_EXCEEDED, f"no outcome came for {timeout_s} s"))
+                why = f"no outcome came for {timeout_s} s"
+                if not session.opened and self._lost:  # while it dialled
+                    why += f": {self._lost[-1].message}"
+                connection.abandon(ClientError(Code.DEADLINE_EXCEEDED, why))
             heard = session.progress
 
     def _connected(self) -> Connection:
@@ -324,7 +329,7 @@ class Client:
         answer = call(self._loop, self._channel, "DescribePipeline", request, target, metadata, patience_s)
         self._schema = Schema.of(name, pb.DescribePipelineResponse.FromString(answer))
         self._rows = None
-        session = Session(self._settings, sequence)
+        session = _Session(self._settings, sequence, self._lost)
         connection = Connection(self._loop, self._channel, session, target, metadata, patience_s)
 
         def opened() -> bool:
@@ -340,6 +345,18 @@ class Client:
             self._unconfirmed += self._connection.session.take_unconfirmed()
         self._connection = connection
         return connection
+
+
+class _Session(Session):
+    """Notes how its streams end."""
+
+    def __init__(self, settings: Settings, sequence: int, lost: deque[ClientError]) -> None:
+        super().__init__(settings, sequence)
+        self._lost = lost
+
+    def broke(self, error: ClientError, now_s: float, jitter: float) -> float | None:
+        self._lost.append(error)
+        return super().broke(error, now_s, jitter)
 
 
 class EventStream:
