@@ -10,7 +10,7 @@ import pytest
 from ringmill.cli.feed import tables
 from ringmill.cli.main import main
 from ringmill.client import Client
-from tests.client.conftest import DurableServer
+from tests.client.conftest import DurableServer, FakeServer
 
 
 @pytest.fixture
@@ -105,3 +105,18 @@ def test_an_interrupted_sending_tells_how_far_it_came(
     assert send(durable, broken, "--producer", "load-1") == 130
     told = f"error: interrupted; {len(durable.ledger.applied)} rows had been sent and answered, and some after them"
     assert told in capsys.readouterr().err
+
+
+def test_a_reason_comes_with_what_was_said_of_its_first_event(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = FakeServer()
+    table = tmp_path / "table.csv"
+    table.write_text("key,delay\na,1\n,2\n,3\nb,\n")
+    try:
+        assert main(["send", str(table), "--to", server.address, "--pipeline", "flights"]) == 0
+    finally:
+        server.stop()
+    shown = capsys.readouterr().out
+    assert "3 rejected\n  KEY_INVALID: 2; the first: the key is empty\n" in shown
+    assert "  VALUES_INVALID: 1; the first: delay is missing\n" in shown

@@ -16,6 +16,7 @@ from ringmill.cli.news import plural
 from ringmill.cli.progress import progress
 from ringmill.client import ProcessError
 from ringmill.client.codec import load_codec
+from ringmill.client.outcome import reason_name
 from ringmill.core.errors import Code, RingmillError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Summary:
     """Answered in an earlier run of the same sending: applied or rejected then, which the server does not know."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Rejected events by reason."""
+    details: dict[str, str] = field(default_factory=dict)
+    """What the server said of the first event of each reason."""
     took_s: float = 0.0
     """Time spent in sending and waiting, the reading of the file left out."""
 
@@ -53,7 +56,13 @@ class Summary:
                     self.before += count
                 else:
                     self.rejected += count
+                    if name not in self.reasons:
+                        self.details[name] = _first_detail(got, name)
                     self.reasons[name] = self.reasons.get(name, 0) + count
+
+
+def _first_detail(got: "Result", reason: str) -> str:
+    return next((found.detail for _, found in got.rejections() if reason_name(found.reason) == reason), "")
 
 
 def stream(
@@ -137,6 +146,7 @@ def show(summary: Summary, out: Path | None) -> None:
         f"{before}{summary.rejected:,} rejected"
     )
     for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1]):
-        screen.print(f"  {reason}: {count:,}")
+        detail = summary.details.get(reason)
+        screen.print(f"  {reason}: {count:,}{f'; the first: {detail}' if detail else ''}", markup=False)
     if out is not None:
         screen.print(f"results in {out}")
