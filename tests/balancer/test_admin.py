@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
+from ringmill.balancer.adapters.admin import LOCATED_MAX
 from ringmill.core.hashing import partition_of
 from ringmill.v1.admin_pb2 import ExplainKeyRequest, GetLedgerRequest, ListWorkersRequest, MoveWorkersRequest
 from ringmill.v1.processing_pb2 import LocateRequest
@@ -63,6 +64,9 @@ def test_where_everything_is(balancer: Balancer) -> None:
     for each in located.locations:
         assert each.primary == view.members[view.table[each.partition]].name
         assert list(each.replicas) == [view.members[view.replicas[each.partition, 0]].name]
+
+    many = LocateRequest(keys=["k"] * (LOCATED_MAX + 1))
+    assert refused(lambda: [balancer.stub.Locate(many, timeout=DEADLINE_S)])[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 
     explained = balancer.admin.ExplainKey(ExplainKeyRequest(key="k"), timeout=DEADLINE_S)
     assert explained.location == located.locations[0]

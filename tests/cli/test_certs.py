@@ -66,6 +66,13 @@ def test_a_name_is_a_word(folder: Path, name: str, capsys: pytest.CaptureFixture
     assert "use letters" in capsys.readouterr().err
 
 
+def test_a_certificate_takes_not_the_place_of_its_authority(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (folder / "ca.pem").read_bytes()
+    assert main(["certs", "issue", str(folder), "ca"]) == 1
+    assert "take another name" in capsys.readouterr().err
+    assert (folder / "ca.pem").read_bytes() == before
+
+
 def test_without_an_authority_nothing_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["certs", "issue", str(tmp_path), "edge"]) == 1
     assert "has no authority" in capsys.readouterr().err

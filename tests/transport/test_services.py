@@ -16,8 +16,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from ringmill.core.errors import Code, RingmillError
 from ringmill.transport.api import Limits, Status
 from ringmill.transport.health import SERVICE, Health
-from ringmill.transport.reflection import reflection_routes
-from ringmill.transport.unary import call_unary, call_unary_blocking, unary, unary_message
+from ringmill.transport.reflection import QUEUED_BYTES_MAX, reflection_routes
+from ringmill.transport.unary import QUESTION_BYTES_MAX, call_unary, call_unary_blocking, unary, unary_message
 
 REFLECTION_V1 = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
@@ -109,6 +109,45 @@ def test_unary_client_wants_exactly_one_response(kind: str, wire_of: Any, count:
     with pytest.raises(RingmillError, match=f"{count} responses") as caught:
         call_unary_blocking(wire.client_loop, wire.channel(), "/t.T/Call", b"")
     assert caught.value.code is Code.INTERNAL
+
+
+def test_a_question_is_small(served: Served, stock: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        stock.unary_unary("/t.T/Upper")(bytes(QUESTION_BYTES_MAX + 1), timeout=20)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "takes 262144" in str(caught.value.details())
+    watch = health_pb2_grpc.HealthStub(stock).Watch(health_pb2.HealthCheckRequest(service="s" * 256), timeout=20)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(watch)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_who_reads_no_reflection_is_not_heard() -> None:
+    from grpc_reflection.v1alpha import reflection_pb2
+
+    class Unread:
+        """A stream whose peer reads nothing."""
+
+        queued_bytes = 0
+        paused = False
+
+        def send(self, message: bytes) -> None:
+            self.queued_bytes += len(message)
+
+        def pause(self) -> None:
+            self.paused = True
+
+        def resume(self) -> None:
+            self.paused = False
+
+    stream: Any = Unread()
+    handler = reflection_routes([SERVICE])[REFLECTION_V1](stream)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE).SerializeToString()
+    while not stream.paused:
+        handler.on_message(request)
+        assert stream.queued_bytes < 2 * QUEUED_BYTES_MAX
+    handler.on_drain()
+    assert not stream.paused
 
 
 def test_stock_synchronous_client(stock: grpc.Channel) -> None:

@@ -8,6 +8,9 @@ from ringmill.transport.unary import parse, unary_message
 
 SERVICE = "grpc.health.v1.Health"
 
+NAME_MAX = 255
+"""Letters of a service's name: it is kept as long as somebody watches it."""
+
 _State = int
 _SERVING: _State = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: _State = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -83,7 +86,12 @@ class _Watcher:
         """Begins to watch."""
         if self._service is not None:
             raise RingmillError(Code.INVALID_ARGUMENT, "Watch takes one request, not several")
-        self._service = service = parse(health_pb2.HealthCheckRequest, message).service
+        service = parse(health_pb2.HealthCheckRequest, message).service
+        if len(service) > NAME_MAX:
+            raise RingmillError(
+                Code.INVALID_ARGUMENT, f"a name of {len(service)} letters; services have {NAME_MAX} at most"
+            )
+        self._service = service
         self._health.watch(service, self)
 
     def on_half_close(self) -> None:

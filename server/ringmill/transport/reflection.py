@@ -12,6 +12,9 @@ from ringmill.transport.unary import parse
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 """Both versions have the same messages, byte for byte; only the name of the service differs."""
 
+QUEUED_BYTES_MAX = 1 << 16
+"""Who does not read so many bytes of answers is not heard meanwhile."""
+
 
 def reflection_routes(service_names: Iterable[str], pool: DescriptorPool | None = None) -> dict[str, Accept]:
     """The method of the service under both names, to add to a server. The pool (or the default one) holds the files."""
@@ -36,13 +39,16 @@ class _Reflecting:
         request = parse(reflection_pb2.ServerReflectionRequest, message)
         for response in self._servicer.ServerReflectionInfo(iter((request,)), None):
             self._stream.send(response.SerializeToString())
+        if self._stream.queued_bytes > QUEUED_BYTES_MAX:
+            self._stream.pause()
 
     def on_half_close(self) -> None:
         """Ends the call."""
         self._stream.finish()
 
     def on_drain(self) -> None:
-        """Has nothing more to send."""
+        """Hears the client again."""
+        self._stream.resume()
 
     def on_close(self, status: Status) -> None:
         """Has nothing to tidy."""

@@ -12,12 +12,18 @@ Request = TypeVar("Request", bound=Message)
 Done = Callable[[Status, bytes], None]
 """Hears the end of a call: its status, and the response where that is OK (else empty)."""
 
+QUESTION_BYTES_MAX = 1 << 18
+"""A request is kept until its client half-closes, which it may never do: what only asks something is small."""
 
-def unary(function: Callable[[bytes], bytes]) -> Accept:
-    """Serves a function from request bytes to response bytes. A RingmillError that it raises is the call's status."""
+
+def unary(function: Callable[[bytes], bytes], bytes_max: int = QUESTION_BYTES_MAX) -> Accept:
+    """Serves a function from request bytes to response bytes. A RingmillError that it raises is the call's status.
+
+    bytes_max: a larger request is refused RESOURCE_EXHAUSTED.
+    """
 
     def accept(stream: Stream) -> StreamHandler:
-        return _Served(stream, function)
+        return _Served(stream, function, bytes_max)
 
     return accept
 
@@ -76,15 +82,21 @@ def call_unary_blocking(
 class _Served:
     """Answers when the client has half-closed: only then is it sure that there was one request."""
 
-    def __init__(self, stream: Stream, function: Callable[[bytes], bytes]) -> None:
+    def __init__(self, stream: Stream, function: Callable[[bytes], bytes], bytes_max: int) -> None:
         self._stream = stream
         self._function = function
+        self._bytes_max = bytes_max
         self._request: bytes | None = None
 
     def on_message(self, message: bytes) -> None:
         """Keeps the request."""
         if self._request is not None:
             raise RingmillError(Code.INVALID_ARGUMENT, f"{self._stream.method} takes one request, not several")
+        if len(message) > self._bytes_max:
+            raise RingmillError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{len(message)} bytes in one request; {self._stream.method} takes {self._bytes_max}",
+            )
         self._request = message
 
     def on_half_close(self) -> None:

@@ -11,7 +11,7 @@ from ringmill.core.errors import Code, RingmillError
 from ringmill.core.hashing import partition_of
 from ringmill.core.maglev import NOBODY
 from ringmill.transport.api import Accept, Loop, Status, Stream, Timer
-from ringmill.transport.unary import parse, unary_message
+from ringmill.transport.unary import QUESTION_BYTES_MAX, parse, unary_message
 from ringmill.v1 import admin_pb2, processing_pb2
 
 PROCESSING = processing_pb2.DESCRIPTOR.services_by_name["ProcessingService"].full_name
@@ -24,6 +24,9 @@ TELL_S = 1.0
 """How often it is told even if nothing has changed."""
 
 LEDGER_TIMEOUT_S = 5.0
+
+LOCATED_MAX = 1024
+"""Keys that one call may look for: meanwhile nothing is routed."""
 
 
 def admin_routes(hub: Hub, loop: Loop) -> dict[str, Accept]:
@@ -75,6 +78,8 @@ def _located(manager: Manager, key: str) -> processing_pb2.Location:
 
 
 def _locate(hub: Hub, request: processing_pb2.LocateRequest) -> processing_pb2.LocateResponse:
+    if len(request.keys) > LOCATED_MAX:
+        raise RingmillError(Code.RESOURCE_EXHAUSTED, f"{len(request.keys)} keys in one call; ask for {LOCATED_MAX}")
     return processing_pb2.LocateResponse(
         epoch=hub.manager.view.version, locations=[_located(hub.manager, key) for key in request.keys]
     )
@@ -99,6 +104,8 @@ class _Asked:
         """Keeps the request."""
         if self._message is not None:
             raise RingmillError(Code.INVALID_ARGUMENT, f"{self._stream.method} takes one request, not several")
+        if len(message) > QUESTION_BYTES_MAX:
+            raise RingmillError(Code.RESOURCE_EXHAUSTED, f"{len(message)} bytes in one request")
         self._message = message
 
     def on_half_close(self) -> None:

@@ -55,6 +55,9 @@ def issue(folder: Path, role: str, name: str, hosts: Sequence[str], days: int) -
     """
     _check_word("role", role)
     _check_word("name", name)
+    path = folder / f"{name}.pem"
+    if path.name == CA_FILE:
+        raise RingmillError(Code.INVALID_ARGUMENT, f"{path} is the authority's own certificate: take another name")
     authority, signer = _authority(folder)
     trust_domain = _trust_domain(authority)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -70,7 +73,6 @@ def issue(folder: Path, role: str, name: str, hosts: Sequence[str], days: int) -
         .add_extension(x509.SubjectAlternativeName(names + [_host(host) for host in hosts]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
-    path = folder / f"{name}.pem"
     _write(path, _private(key) + _pem(builder.sign(signer, hashes.SHA256())), secret=True)
     return path
 

@@ -71,7 +71,7 @@ class ProcessingService:
 
     def _accept_batch(self, stream: Stream) -> StreamHandler:
         self._check()
-        return unary(partial(self._process_batch, stream.metadata))(stream)
+        return unary(partial(self._process_batch, stream.metadata), self._limits.request_bytes_max)(stream)
 
     def _process_batch(self, metadata: Metadata, message: bytes) -> bytes:
         return self.handle(message, Agreement(self._limits, metadata), first_of(metadata, "traceparent"))
