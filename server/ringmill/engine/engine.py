@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ringmill.core.columns import Columns
+from ringmill.core.columns import Columns, Emissions
 from ringmill.core.errors import Reason
 from ringmill.core.memory import Bytes
 from ringmill.engine.compiled import CompiledPipeline
 from ringmill.engine.fuse import array_of, returns_labels
 from ringmill.engine.labels import LabelStore
 from ringmill.engine.lookup import PREFETCH_BLOCK
+from ringmill.engine.panes import working_memory
 from ringmill.engine.plan import Plan
 from ringmill.engine.table import Table
 
@@ -31,6 +32,8 @@ class Engine:
     def __init__(self, compiled: CompiledPipeline, events_max: int = 4096, keys_max: int = 65_536) -> None:
         self.compiled = compiled
         self.columns = Columns.allocate(events_max, compiled.shape)
+        self.emissions = Emissions.allocate(events_max, compiled.shape)
+        """What the last batch made windows emit."""
         self.table = Table.allocate(compiled.row_dtype, compiled.template, compiled.partitions, keys_max)
         kept = compiled.partitions if returns_labels(compiled.plan) else 1
         self.labels = LabelStore(compiled.plan.labels, kept)
@@ -45,7 +48,9 @@ class Engine:
         self._inputs = (columns.events, columns.values, columns.labels, columns.integers)
         outputs = (columns.out_values, columns.out_labels, columns.out_integers)
         likely, backup = np.zeros(PREFETCH_BLOCK, np.int64), np.zeros(1, compiled.row_dtype)
-        self._applied = (*self._inputs, *outputs, self.owned, likely, backup, self.table.arrays, self.labels.arrays)
+        stores = self.table.arrays, self.labels.arrays
+        work = working_memory(compiled.plan.windows)
+        self._applied = (*self._inputs, *outputs, self.owned, likely, backup, *stores, work, self.emissions)
         self._encoded = (columns.events, columns.out_values, columns.out_integers, columns.out_labels)
 
     def own(self, owned: npt.NDArray[Any]) -> None:
@@ -111,7 +116,8 @@ def _details(plan: Plan) -> dict[Reason, str]:
         Reason.VALUES_INVALID: f"values must be {_wanted(plan, 'values')}; finite, NaN only where nullable",
         Reason.LABELS_INVALID: f"labels must be {_wanted(plan, 'labels')}; at most 1024 bytes each",
         Reason.INTEGERS_INVALID: f"integers must be {_wanted(plan, 'integers')}; bools 0 or 1",
-        Reason.TIME_INVALID: "time_us must be set, in microseconds since 1970, before the year 10000",
+        Reason.TIME_INVALID: _time_detail(plan),
+        Reason.LATE: "older than the key's newest time less out_of_order and the lateness of its windows",
         Reason.OPERATOR_FAILED: f"an operator raised, or gave infinity or an undeclared NaN; state unchanged: {steps}",
         Reason.ALREADY_APPLIED: "a retry of what was applied before; its outcome is no longer kept",
         Reason.OUT_OF_ORDER: "never applied, and a later batch of this producer was: send it under a new sequence",
@@ -119,6 +125,12 @@ def _details(plan: Plan) -> dict[Reason, str]:
         Reason.UNAVAILABLE: "this worker does not serve the key's partition",
         Reason.DEADLINE: "timeout_ms had passed before the batch began",
     }
+
+
+def _time_detail(plan: Plan) -> str:
+    ahead = plan.times is not None and plan.times.ahead_us
+    further = "; or ahead of the key's newest time by more than `ahead`, and alone with it" if ahead else ""
+    return f"time_us must be set, in microseconds since 1970, before the year 10000{further}"
 
 
 def _wanted(plan: Plan, array: str) -> str:
