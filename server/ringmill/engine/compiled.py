@@ -16,9 +16,10 @@ from numba import types
 from numba.core import event as compiler_event
 
 from ringmill.core.codec.decoder import DECODE, EVENTS, INTEGERS, LABELS, VALUES, build_decoder
+from ringmill.core.codec.emissions import ATTACH, EMISSIONS, Widths, build_attach
 from ringmill.core.codec.encoder import ENCODE, build_encoder
 from ringmill.core.codec.layout import LABEL_BYTES_MAX, FieldRules, event_layout
-from ringmill.core.columns import Emissions, Shape
+from ringmill.core.columns import Shape
 from ringmill.core.errors import Reason
 from ringmill.core.hashing import PARTITIONS
 from ringmill.core.jit import cache_folder, compile_kernel, entry_point, kernel, kernel_part
@@ -46,6 +47,8 @@ FETCH_BYTES_MAX = 1024
 """Of a row, fetched ahead: of a larger one most is not touched, or read in order, which the processor foresees."""
 _TAG_BYTES_MAX = 6
 """Of a field's tag and length in a response."""
+_EMISSION_HEAD_BYTES_MAX = 30
+"""Of an emission's two times, emitter and revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class CompiledPipeline:
     decode: Callable[..., tuple[int, int]]
     apply: Callable[..., int]
     encode: Callable[..., int]
+    attach: Callable[..., int] | None
+    """Puts emissions into encoded outcomes; None: the pipeline has no windows."""
     compile_s: float
     """Seconds spent compiling; 0.0 when all came from the cache."""
 
@@ -73,9 +78,16 @@ class CompiledPipeline:
 
     @property
     def outcome_bytes_max(self) -> int:
-        """Bytes of the largest outcome that is no rejection, its tag and length included."""
+        """Bytes of the largest outcome that is no rejection, its tag and length and all its emissions included."""
         numbers = 8 * (self.shape.out_values + self.shape.out_integers) + 2 * _TAG_BYTES_MAX
-        return _TAG_BYTES_MAX + numbers + self.shape.out_labels * (_TAG_BYTES_MAX + LABEL_BYTES_MAX)
+        labels = self.shape.out_labels * (_TAG_BYTES_MAX + LABEL_BYTES_MAX)
+        return _TAG_BYTES_MAX + numbers + labels + self.shape.emissions_max * self._emission_bytes_max
+
+    @property
+    def _emission_bytes_max(self) -> int:
+        numbers = 8 * (self.shape.emitted_values + self.shape.emitted_integers) + 2 * _TAG_BYTES_MAX
+        labels = self.shape.emitted_labels * (_TAG_BYTES_MAX + LABEL_BYTES_MAX)
+        return _TAG_BYTES_MAX + _EMISSION_HEAD_BYTES_MAX + numbers + labels
 
     @property
     def cold(self) -> bool:
@@ -99,6 +111,7 @@ def compile_pipeline(plan: Plan, partitions: int = PARTITIONS, folder: Path | No
         compile_kernel(decode, [DECODE])
         encode = build_encoder(shape, folder)
         compile_kernel(encode, [ENCODE])
+        attach = _compile_attach(plan, folder)
     return CompiledPipeline(
         plan=plan,
         partitions=partitions,
@@ -109,6 +122,7 @@ def compile_pipeline(plan: Plan, partitions: int = PARTITIONS, folder: Path | No
         decode=entry_point(decode, DECODE),
         apply=apply,
         encode=entry_point(encode, ENCODE),
+        attach=attach,
         compile_s=sum(spent),
     )
 
@@ -169,7 +183,7 @@ def _compile_apply(plan: Plan, source: Source, row: np.dtype[Any], folder: Path)
     # The operators that `steps` calls were linked with theirs.
     space["steps"] = kernel_part(space["steps"], boundscheck=False)
     apply: Callable[..., int] = kernel(boundscheck=False, allocates=False, folder=folder)(space["apply"])
-    signature = _signature(row, plan, column_shape(plan))
+    signature = _signature(row, plan)
     compile_kernel(apply, [signature])
     return entry_point(apply, signature)
 
@@ -184,15 +198,28 @@ def _link_windows(plan: Plan, space: Mapping[str, Any]) -> dict[str, Any]:
     return linked
 
 
-def _signature(row: np.dtype[Any], plan: Plan, shape: Shape) -> Any:
+def _compile_attach(plan: Plan, folder: Path) -> Callable[..., int] | None:
+    if not plan.windows:
+        return None
+    attach = build_attach([widths_of(window.outputs) for _, _, window in plan.windows], folder)
+    compile_kernel(attach, [ATTACH])
+    return entry_point(attach, ATTACH)
+
+
+def widths_of(outputs: tuple[Field, ...]) -> Widths:
+    """How many outputs of each kind there are."""
+    arrays = [array_of(output) for output in outputs]
+    return Widths(*(arrays.count(array) for array in ("values", "labels", "integers")))
+
+
+def _signature(row: np.dtype[Any], plan: Plan) -> Any:
     rows = types.Array(numba.from_dtype(row), 1, "C")
     table = numba.typeof(Table.allocate(row, np.zeros(1, row), partitions=1, keys_max=1, heap_bytes=1).arrays)
     store = numba.typeof(LabelStore(partitions=1, labels_max=1, heap_bytes=1).arrays)
     columns = (EVENTS, VALUES, LABELS, INTEGERS, VALUES, LABELS, INTEGERS)
     work = numba.typeof(working_memory(plan.windows))
-    emissions = numba.typeof(Emissions.allocate(1, shape))
     likely = types.Array(types.int64, 1, "C")
-    return types.int64(types.int64, MESSAGE, *columns, SCRATCH, likely, rows, table, store, work, emissions)
+    return types.int64(types.int64, MESSAGE, *columns, SCRATCH, likely, rows, table, store, work, EMISSIONS)
 
 
 def backup_bytes(plan: Plan, row: np.dtype[Any]) -> int:

@@ -43,6 +43,7 @@ class Engine:
         """Which partitions this engine serves; events of others are rejected UNAVAILABLE."""
         outcome_bytes = max(compiled.outcome_bytes_max, REJECTION_BYTES_MAX)
         self._out: Bytes = np.empty(PREFIX_BYTES_MAX + events_max * outcome_bytes, np.uint8)
+        self._attached: Bytes = np.empty(0, np.uint8)
         self._details, self._detail_ranges = detail_table(compiled.plan)
         columns = self.columns
         self._inputs = (columns.events, columns.values, columns.labels, columns.integers)
@@ -74,12 +75,17 @@ class Engine:
             raise ValueError(f"{count} events: the columns hold {self.columns.events.size}")
         return self.compiled.apply(count, buffer, *self._applied)
 
-    def encode(self, count: int, prefix: bytes) -> bytes:
-        """The outcomes of the first `count` events as the end of a response that begins with `prefix`."""
+    def encode(self, count: int, prefix: bytes, emissions: bool = False) -> bytes:
+        """The outcomes of the first `count` events as the end of a response that begins with `prefix`.
+
+        emissions: put what the batch made windows emit into them, too.
+        """
         position = len(prefix)
         if position > PREFIX_BYTES_MAX:
             raise ValueError(f"a response's head of {position} bytes; {PREFIX_BYTES_MAX} at most")
         self._out[:position] = np.frombuffer(prefix, np.uint8)
+        if emissions and self.emissions.counts[0]:
+            return self._attach(count, position, self._put(count, self._encoded, position))
         return self._write(count, self._encoded, position)
 
     def encode_columns(self, columns: Columns, count: int) -> bytes:
@@ -90,11 +96,25 @@ class Engine:
         return self._write(count, copied, 0)
 
     def _write(self, count: int, columns: tuple[Any, ...], position: int) -> bytes:
+        return self._out[: self._put(count, columns, position)].tobytes()
+
+    def _attach(self, count: int, start: int, stop: int) -> bytes:
+        """The response whose outcomes are in _out[start:stop], with their emissions."""
+        assert self.compiled.attach is not None
+        if self._attached.size == 0:
+            self._attached = np.empty_like(self._out)
+        heap = self.labels.heap
+        length = self.compiled.attach(count, self.emissions, heap, self._out, start, stop, self._attached)
+        assert length >= 0, "the bounds of an outcome are wrong"
+        return self._attached[:length].tobytes()
+
+    def _put(self, count: int, columns: tuple[Any, ...], position: int) -> int:
+        """Encodes outcomes into _out[position:]; returns where they end."""
         stop = self.compiled.encode(
             count, *columns, self.labels.heap, self._details, self._detail_ranges, self._out, position
         )
         assert stop >= position, "the bounds of an outcome are wrong"
-        return self._out[:stop].tobytes()
+        return int(stop)
 
 
 def detail_table(plan: Plan) -> tuple[Bytes, npt.NDArray[np.int64]]:

@@ -107,8 +107,9 @@ def plan_window(name: str, step: Step, planned: StepPlan, times: TimePlan | None
     if panes > PANES_MAX or held > HELD_BYTES_MAX:
         raise wrong(
             step.place,
-            f'"{name}" would keep {panes:,} parts of windows for each key, {held:,} bytes or more, and {HELD_BYTES_MAX:,} '
-            "is the most: ask for a longer hop, a smaller window, less lateness or less out-of-orderness",
+            f'"{name}" would keep {panes:,} parts of windows for each key, {held:,} bytes or more, and '
+            f"{HELD_BYTES_MAX:,} is the most: ask for a longer hop, a smaller window, less lateness or less "
+            "out-of-orderness",
         )
     if emitted > EMISSIONS_MAX:
         raise wrong(
