@@ -160,7 +160,7 @@ def _plan_operator(name: str, step: Step, event: type[Event], known: Mapping[str
         state_fields=operator.state.declared,
         arguments=arguments,
         outputs=outputs,
-        is_tuple=operator.is_tuple,
+        is_tuple=operator.is_tuple and not (emits and operator.columns),
         place=str(operator.place),
     )
 
