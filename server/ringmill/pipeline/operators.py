@@ -49,8 +49,8 @@ class Step:
     def over(self, window: Window, lateness: timedelta = timedelta(0)) -> "Step":
         """Applies the operator to windows: the step has no output, but emits what each window amounts to.
 
-        lateness: how long after its end, by the key's clock, a window takes late events, each of which makes it emit
-        again. The same in all windows of a pipeline.
+        lateness: by how much an event may be older than its key's clock; each such event makes the closed windows that
+        it falls into emit again. Older ones are rejected LATE. The same in all windows of a pipeline.
         """
         place = caller()
         if not isinstance(window, Window):
