@@ -23,7 +23,8 @@ def loads(name: str, window: Window) -> bool:
     try:
         Pipeline("one", version="1.0.0", event=Point, steps=steps)
     except RingmillError as refused:
-        assert "cannot have" in refused.message
+        if "cannot have" not in refused.message:
+            raise
         return False
     return True
 
@@ -70,7 +71,7 @@ def test_a_window_says_what_its_events_alone_would(emissions: Any) -> None:
         table = emitted[name]
         assert len(table) == len(parts)
         for output, column in table.outputs.items():
-            full = name if output == "value" else f"{name}.{output}"
+            full = f"{name}.{output}" if STEPS[name].operator.is_tuple else name
             if full not in BELONGS_TO_ITS_EVENT:
                 wanted = [part[full][-1] for part in parts]
                 assert pd.Series(column).equals(pd.Series(wanted)), full
