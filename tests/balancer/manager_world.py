@@ -220,7 +220,8 @@ class World:
                 self.dial(worker)
             return
         self.manager.heard(worker.link, self.now)
-        self.manager.beat(worker.link, Heartbeat(keys=5), self.now)
+        obeyed = 0 if worker.view is None else worker.view.version
+        self.manager.beat(worker.link, Heartbeat(keys=5, view_version=obeyed), self.now)
         report = self._report(worker)
         if report is not None:
             self.perform(self.manager.report(worker.link, report, self.now))

@@ -62,7 +62,8 @@ class SmallWorker:
 
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_S):
-            self._say.put(JoinRequest(heartbeat=Heartbeat(keys=3, uncommitted=1)))
+            obeyed = 0 if self.view is None else self.view.version
+            self._say.put(JoinRequest(heartbeat=Heartbeat(keys=3, uncommitted=1, view_version=obeyed)))
 
     def _listen(self) -> None:
         try:

@@ -159,6 +159,26 @@ def test_of_two_workers_the_one_that_leaves_keeps_its_copies_to_the_last() -> No
         assert len(served) == 1 or not short.any(), "both serve, and some partition has one copy"
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_last_but_one_copy_is_kept_until_the_last_has_shown_that_it_lives(replicas: int) -> None:
+    """The one that is to serve alone has died unseen: without a sign of life the other keeps what it has."""
+    made = world(2, replicas=replicas)
+    made.manager.drain_worker("worker-0", False, made.now)
+    last = made.workers["worker-1"]
+    while not (moving := made.manager.view.heirs == 1).any():
+        made.step()
+    last.hung = True
+    while (made.manager.view.heirs == 1).any():
+        made.step()
+    assert (made.manager.view.table[moving] == 1).all()
+    made.run(made.rules.silence_ms // 2)
+    assert (made.manager.view.copies()[moving] == 2).all()
+    assert not made.workers["worker-0"].exited
+    last.hung = False
+    made.settle()
+    assert names(made) == ["worker-1"], "it lives, and the other may go"
+
+
 def test_the_next_restart_waits_until_all_is_whole_again() -> None:
     made = world(replicas=2)
     made.slow = True

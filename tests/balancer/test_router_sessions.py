@@ -639,3 +639,28 @@ def test_room_is_taken_until_workers_have_forgotten(make_world: Callable[..., Wo
     world.settle()
     assert admitted.finished is None
     assert len(admitted.responses) == 1
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_of_whom_was_forgotten_nothing_is_certain(
+    make_world: Callable[..., World], make_request: Request, resumes: bool
+) -> None:
+    """A worker that is away may know more of a forgotten producer than anybody else."""
+    world = make_world(limits=RouterLimits(retention_ms=1000)).form()
+    client = world.open(1)
+    world.send(1, opening(make_request))
+    world.settle()
+    session = client.responses[0].stream.session
+    batch = make_request([world.key_of(0)], 5, producer="p", sequence=4)
+    world.send(1, batch)
+    world.write(0)  # applied, and the answer is lost
+    world.lose(0)
+    world.lose(1)
+    world.router.closed(1)
+    world.tick(1001)
+    again = world.open(2)
+    world.send(2, opening(make_request, session=session if resumes else 0))
+    world.send(2, batch)
+    world.settle()
+    assert len(again.responses) == 1 or not resumes, "what may have been applied is refused"
+    assert resumes or again.responses[0].stream.last_sequence >= ABSENT_MAX

@@ -15,7 +15,8 @@ COMMANDS = sorted(cast(TyperGroup, get_command(app)).commands)
 
 
 def test_the_commands_are_these() -> None:
-    processes = ["balancer", "bench", "certs", "chaos", "check", "demo", "envoy", "send", "up", "version", "worker"]
+    processes = ["balancer", "bench", "certs", "chaos", "check", "demo", "envoy", "loadtest", "send", "up", "version"]
+    processes += ["worker"]
     operators = ["drain", "explain", "ledger", "restart", "scale", "workers"]
     assert sorted(processes + operators) == COMMANDS
 

@@ -3,10 +3,12 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from ringmill.cli.feed import tables
 from ringmill.cli.feed.tables import PIECE_ROWS, open_sink, open_source
 from ringmill.core.errors import RingmillError
 
@@ -64,8 +66,22 @@ def test_what_is_not_a_table_is_named(name: str, content: bytes, says: str, tmp_
 def test_a_row_that_does_not_fit_is_named_when_it_is_reached(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("key,amount\nada,1.5\nbob,much\n")
-    with pytest.raises(RingmillError, match="much"):
-        list(open_source(path).pieces(["key", "amount"], {"amount": pa.float64()}))
+    with pytest.raises(RingmillError, match=r"row 3 \(the header is 1\), column 'amount': .*much"):
+        list(open_source(path).pieces(["amount"], {"amount": pa.float64()}))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_the_position_is_that_of_the_piece_at_hand(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 1 << 16)
+    path, rows = tmp_path / name, 60_000
+    generator = np.random.default_rng(1)  # what compresses badly, so that the places in the file are many
+    text = pd.DataFrame({"x": generator.random(rows)}).to_csv(index=False).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    source, seen = open_source(path), 0
+    for piece in source.pieces(["x"], {}):  # Arrow has read most of the file when it gives out the first of it
+        seen += len(piece)
+        assert source.position / source.total == pytest.approx(seen / rows, abs=0.15)
+    assert (seen, source.position) == (rows, source.total)
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])

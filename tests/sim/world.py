@@ -213,7 +213,8 @@ class World:
             return False  # on its word it may be about to be left as the last copy
         living = {each.incarnation for each in self.workers if each.alive and each is not worker and not each.paused}
         for view in self.invariants.possible_views():
-            alive = [member.alive and member.incarnation in living for member in view.members]
+            # while one leaves, what stays is all that counts: once it is told to go, its copies are gone
+            alive = [member.alive and not member.draining and member.incarnation in living for member in view.members]
             for partition in range(PARTITIONS):
                 copies = [int(view.table[partition]), *view.replicas[partition].tolist()]
                 if not any(place >= 0 and alive[place] for place in copies):

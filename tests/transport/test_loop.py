@@ -217,3 +217,82 @@ def _looking(loop: Loop, done: Any) -> Any:
 
     again()
     return done
+
+
+@pytest.fixture
+def calling(wire_of: Any) -> Any:
+    """A completion queue's client loop with a call that has been answered once."""
+    with shaped(wire_of("cq"), "channel") as loop:
+        yield loop
+
+
+@contextlib.contextmanager
+def interrupted(loop: Any, number: int) -> Any:
+    """A signal comes whenever a completion has just left its queue, and nobody has heard of it."""
+    poll = loop._lead.poll
+
+    def interrupted_poll(deadline: float | None) -> Any:
+        event = poll(deadline)
+        if event is not None:
+            signal.raise_signal(number)
+        return event
+
+    loop._lead.poll = interrupted_poll
+    try:
+        yield
+    finally:
+        loop._lead.poll = poll
+
+
+def test_an_interrupt_loses_no_completion(wire_of: Any) -> None:
+    wire = wire_of("cq")
+    wire.serve()
+    loop, call = wire.client_loop, wire.open()
+    loop.run_until(lambda: False, 0.2)
+    interrupts = 0
+    with interrupted(loop, signal.SIGINT):
+        call.stream.send(b"y")
+        for _ in range(10):
+            try:
+                if loop.run_until(lambda: bool(call.messages), 2):
+                    break
+            except KeyboardInterrupt:
+                interrupts += 1
+    assert interrupts
+    assert call.messages, "what came when Ctrl-C did is lost"
+
+
+def test_handlers_of_a_program_s_own_are_called_and_stand_again_afterwards(calling: Any) -> None:
+    heard: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        heard.append(number)
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        calling.call_soon(lambda: signal.raise_signal(signal.SIGTERM))
+        calling.call_soon(lambda: signal.raise_signal(signal.SIGINT))
+        assert calling.run_until(lambda: len(heard) == 2, 20)
+        assert heard == [signal.SIGTERM, signal.SIGINT]
+        assert signal.getsignal(signal.SIGINT) is handler
+        calling.call_soon(lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None)
+        calling.run_until(lambda: False, 0.05)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "replaced by the program meanwhile"
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def test_who_is_interrupted_twice_does_not_wait_for_the_loop(calling: Any) -> None:
+    passed: list[int] = []
+
+    def stuck() -> None:
+        signal.raise_signal(signal.SIGINT)
+        passed.append(1)
+        signal.raise_signal(signal.SIGINT)
+        passed.append(2)
+
+    calling.call_soon(stuck)
+    with pytest.raises(KeyboardInterrupt):
+        calling.run_until(lambda: False, 5)
+    assert passed == [1]

@@ -290,8 +290,7 @@ class Manager:
         return [*orders, Store(self._state(view).SerializeToString(), self._revision + 1)]
 
     def _is_time(self, now_ms: int) -> bool:
-        """Whether a plan may find something to do. While partitions pause for their heirs the store is kept free: what
-        ends the pause must not wait for it."""
+        """Whether a plan may find something to do. While partitions pause the store is kept free for what ends it."""
         if not self._view.version or now_ms < self._paced_ms:
             return False
         if now_ms >= self._wake_ms:
@@ -327,7 +326,9 @@ class Manager:
         if goal is not None and not self._restless:
             if self._rules.restarts_empty:
                 draft.restart(draft.table == NOBODY, goal.places(draft.members)[:, 0])
-            reconcile.plan(draft, goal, self._progress, self._rules, blamed | (self._progress.retry_ms > now_ms))
+            proven = self._progress.proven(draft, self._view, self._seats.obeyed(draft.members))
+            paused = blamed | (self._progress.retry_ms > now_ms)
+            self._restless = reconcile.plan(draft, goal, self._progress, self._rules, paused, proven)
         self._wake_ms = self._progress.wake_ms(now_ms)
         return blamed
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ringmill.balancer.draft import Mask
+from ringmill.balancer.draft import Draft, Mask
 from ringmill.balancer.rules import Rules
 from ringmill.core.maglev import NOBODY, Table
 from ringmill.core.view import Member, View
@@ -38,6 +38,8 @@ class Progress:
         self.heir_since = self.learner_since.copy()
         self.copy_since = self.learner_since.copy()
         """Version of the view that last added a copy."""
+        self.settled_since = self.learner_since.copy()
+        """Version of the view that last changed the primary, or who is to leave."""
         self.learner_due_ms: Times = np.where(view.learners != NOBODY, now_ms + rules.stall_ms, FOREVER_MS)
         self.heir_due_ms: Times = np.where(view.heirs != NOBODY, now_ms + rules.handover_ms, FOREVER_MS)
         self._sealed_ms: Times = np.full(partitions, now_ms, np.int64)
@@ -58,6 +60,7 @@ class Progress:
         places = _places(before.members, after.members)
         led = after.epochs != before.epochs
         self._follow_learners(places[before.learners], after, led, now_ms)
+        self.settled_since[led | (_leavers(before) != _leavers(after))] = after.version
         new_heirs = (after.heirs != NOBODY) & ((places[before.heirs] != after.heirs) | led)
         taken_over = (before.heirs != NOBODY) & (places[before.heirs] == after.table)
         self.handed = int(taken_over.sum())
@@ -69,6 +72,12 @@ class Progress:
         old = np.column_stack([before.table, before.replicas])
         fresh = ~(after.replicas[:, :, None] == places[old][:, None, :]).any(axis=2) & (after.replicas != NOBODY)
         self.copy_since[fresh.any(axis=1)] = after.version
+
+    def proven(self, draft: Draft, view: View, obeyed: npt.NDArray[np.uint64]) -> Mask:
+        """bool[partitions]: where the primary has shown that it lives since it is the primary, and since who leaves is
+        to leave. obeyed: uint64[members + 1], the view that each was last heard to obey."""
+        proven: Mask = (draft.epochs == view.epochs) & (obeyed[draft.table] >= self.settled_since)
+        return proven
 
     def _follow_learners(self, before: Table, after: View, led: Mask, now_ms: int) -> None:
         new = (after.learners != NOBODY) & ((before != after.learners) | led)
@@ -103,6 +112,10 @@ class Progress:
     def _patience_ms(self, partitions: Mask) -> Times:
         patience: Times = self._rules.stall_ms << self.attempts[partitions]
         return patience
+
+
+def _leavers(view: View) -> set[tuple[str, int]]:
+    return {(member.name, member.incarnation) for member in view.members if member.draining}
 
 
 def _places(before: Sequence[Member], after: Sequence[Member]) -> Table:

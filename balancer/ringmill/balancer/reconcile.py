@@ -78,14 +78,20 @@ def withdraw(draft: Draft, progress: Progress, now_ms: int) -> Mask:
     return late
 
 
-def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, paused: Mask) -> None:
-    """Takes the next steps in a draft. paused: bool[partitions], where nothing is to be begun."""
+def plan(draft: Draft, goal: Goal, progress: Progress, rules: Rules, paused: Mask, proven: Mask) -> bool:
+    """Takes the next steps in a draft.
+
+    paused: bool[partitions], where nothing is to be begun. proven: bool[partitions], where the primary has shown that
+    it lives since it is the primary, and since who leaves is to leave. Returns whether such a proof is waited for.
+    """
     picture = _look(draft, goal)
-    if _drop_surplus(picture, rules.replicas):
+    waits = bool((picture.live & (picture.total > picture.want) & ~_may_drop(picture, proven)).any())
+    if _drop_surplus(picture, rules.replicas, proven):
         picture = _look(draft, goal)
     ready = _to_hand_over(picture, ~paused)
     _copy(picture, progress, rules, ~paused)
     _hand_over(picture, ready, progress, rules)
+    return waits
 
 
 def is_whole(draft: Draft, goal: Goal) -> bool:
@@ -114,7 +120,14 @@ def _look(draft: Draft, goal: Goal) -> _Picture:
     )
 
 
-def _drop_surplus(picture: _Picture, replicas: int) -> bool:
+def _may_drop(picture: _Picture, proven: Mask) -> Mask:
+    """Where a copy less may be. The last but one is kept until the primary has shown that it lives: it may have died
+    unseen, and what is dropped is gone."""
+    may: Mask = proven | (picture.total > 2)
+    return may
+
+
+def _drop_surplus(picture: _Picture, replicas: int, proven: Mask) -> bool:
     """Drops one copy too many of each partition: of those who leave first, then of those that the goal does not name,
     then of those that add no other host, then of who has most. The last one is never dropped, nor is the primary.
     Where no one takes its place, since too few workers stay, a copy is kept until who leaves is primary of nothing.
@@ -122,7 +135,7 @@ def _drop_surplus(picture: _Picture, replicas: int) -> bool:
 
     replicas: copies of each partition, where there are workers enough."""
     draft = picture.draft
-    spare = picture.live & (picture.total > picture.want) & (draft.heirs == NOBODY)
+    spare = picture.live & (picture.total > picture.want) & (draft.heirs == NOBODY) & _may_drop(picture, proven)
     if not spare.any():
         return False
     leaving = ~picture.good & (draft.copies != NOBODY)

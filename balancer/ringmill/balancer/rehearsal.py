@@ -49,7 +49,7 @@ def rehearse(view: View, target: Sequence[Member], rules: Rules, placement: Plac
     nowhere = np.zeros(view.partitions, np.bool_)
     primaries = copies = 0
     for _ in range(_ROUNDS_MAX):
-        reconcile.plan(draft, goal, progress, rules, nowhere)
+        reconcile.plan(draft, goal, progress, rules, nowhere, ~nowhere)
         learners, heirs = np.flatnonzero(draft.learners != NOBODY), np.flatnonzero(draft.heirs != NOBODY)
         if not len(learners) and not len(heirs):
             break

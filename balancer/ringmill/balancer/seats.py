@@ -5,8 +5,11 @@ silent for too long. It lives again when the same process dials. Another process
 the first is dead, and no copy: the view sees to that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from ringmill.balancer.orders import Drop, Order, Probe
 from ringmill.balancer.rules import Rules
@@ -85,6 +88,15 @@ class Seats:
     def links(self) -> dict[str, int]:
         """Open links by the names of their workers."""
         return {seat.name: seat.link for seat in self if seat.link is not None}
+
+    def obeyed(self, members: Sequence[Member]) -> npt.NDArray[np.uint64]:
+        """uint64[members + 1]: version of the view that each was last heard to obey; 0: none, and for nobody."""
+        versions = np.zeros(len(members) + 1, np.uint64)
+        for place, member in enumerate(members):
+            seat = self._seats.get(member.name)
+            if seat is not None and seat.link is not None and seat.member.incarnation == member.incarnation:
+                versions[place] = seat.health.view_version
+        return versions
 
     # Coming
 

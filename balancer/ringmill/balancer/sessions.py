@@ -107,8 +107,8 @@ class Sessions:
         self._producers_max = producers_max
         self._identities_max = identities_max
         self._fence = generation << FENCE_BITS
-        self._first = generation <= 1
-        """Whether no earlier balancer can have had streams."""
+        self._remembers_all = generation <= 1
+        """Whether nobody that is unknown here can have had streams: no earlier balancer was, and none was forgotten."""
         self._begun_ns: int | None = None
         self._alive: dict[int, Identity] = {}
         """Every identity that may still be used, by fence: the oldest first."""
@@ -157,10 +157,10 @@ class Sessions:
             self._idle.pop(number, None)
         fence = self._next_fence()
         identity = self._new(number, fence).serve(pipeline)
-        remembered = self._first or (older is not None and older.remembered)
+        remembered = self._remembers_all or (older is not None and older.remembered)
         producer = Producer(number, session or fence, identity, stream, brief and not session, 0, remembered)
         self._leaving.discard(number)
-        producer.oldest = fence if self._first else 0
+        producer.oldest = fence if self._remembers_all else 0
         if older is not None:
             producer.oldest = older.oldest
             producer.doubtful_through = max(older.doubtful_through, int(older.identity.last.max()))
@@ -210,6 +210,7 @@ class Sessions:
                 break
             del self._idle[number], self._producers[number]
             self._forget(producer.identity)
+            self._remembers_all = False
         taken, self._forgotten = self._forgotten, []
         return taken
 

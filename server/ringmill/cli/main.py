@@ -9,7 +9,21 @@ import typer
 from typer.exceptions import TyperException
 
 from ringmill.cli import console
-from ringmill.cli.commands import bench, certs, chaos, check, demo, envoy, look, move, send, serve, up, version
+from ringmill.cli.commands import (
+    bench,
+    certs,
+    chaos,
+    check,
+    demo,
+    envoy,
+    loadtest,
+    look,
+    move,
+    send,
+    serve,
+    up,
+    version,
+)
 from ringmill.core.errors import RingmillError
 
 DEBUG_VARIABLE = "RINGMILL_DEBUG"
@@ -36,6 +50,7 @@ app.command("restart")(move.restart)
 app.command("explain")(look.explain)
 app.command("ledger")(look.ledger)
 app.command("bench")(bench.bench)
+app.command("loadtest")(loadtest.loadtest)
 app.command("chaos")(chaos.chaos)
 app.command("worker")(serve.worker)
 app.command("balancer")(serve.balancer)

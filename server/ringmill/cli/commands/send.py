@@ -39,9 +39,9 @@ def send(
 
     Columns that bear the names of fields need no mapping. Rows are sent in the order of the file.
     Rejected events are counted by reason; they do not fail the command.
-    After a crash, the same command with --resume applies each row of a file once; what was applied before and whose
-    outcome is no longer kept is counted ALREADY_APPLIED. It needs the same file, --batch and mapping, and a producer's
-    name that sent nothing else.
+    After a crash, the same command with --resume applies each row of a file once; rows that were answered before and
+    whose outcome is no longer kept are counted as such: applied then, or rejected. It needs the same file, --batch and
+    mapping, and a producer's name that sent nothing else.
 
     [dim]$ ringmill send flights.parquet --pipeline flights_by_tail --key tailnum --field delay=dep_delay[/dim]
     [dim]$ ringmill send rides.csv.gz --pipeline rides --key city --key zone --time-unit s --out results.csv[/dim]
@@ -65,5 +65,5 @@ def send(
                 "same file, another file needs another name",
             )
         mapping = make_mapping(file, source.columns, client.schema, key or (), time_column, assigned, time_unit)
-        show(stream(client, source, mapping, out, file.name), out)
+        show(stream(client, source, mapping, out, file.name, producer), out)
     return 0

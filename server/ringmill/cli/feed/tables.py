@@ -1,9 +1,10 @@
 """Tables on disk, CSV or Parquet, read and written in pieces: a file may be larger than memory."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from ringmill.cli.extras import need
 from ringmill.core.errors import Code, RingmillError
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PIECE_ROWS = 65_536
+BLOCK_BYTES = 1 << 20
+"""Of a CSV file, decompressed, that become one piece."""
 
 
 class Source(Protocol):
@@ -28,7 +31,7 @@ class Source(Protocol):
 
     @property
     def position(self) -> int:
-        """How far reading has come: rows of Parquet, bytes of CSV."""
+        """Where the last piece that was given out ends: rows of Parquet, bytes of CSV."""
         ...
 
 
@@ -45,9 +48,13 @@ def open_source(path: Path) -> Source:
         raise unreadable(path, problem) from None
 
 
-def unreadable(path: Path, problem: Exception) -> RingmillError:
-    """The error for a file that is not what its name says."""
+def unreadable(path: Path, problem: Exception, columns: Sequence[str] = ()) -> RingmillError:
+    """The error for a file that is not what its name says. columns: their names, for Arrow counts them from 0."""
     first = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    found = re.match(r"In CSV column #(\d+): (Row #(\d+): )?", first)
+    if found is not None and int(found[1]) < len(columns):
+        row = f"row {int(found[3]):,} (the header is 1), " if found[3] else ""
+        first = f"{row}column {columns[int(found[1])]!r}: {first[found.end() :]}"
     return RingmillError(Code.INVALID_ARGUMENT, f"{path}: cannot be read as {_format(path)}: {first}")
 
 
@@ -81,8 +88,8 @@ class ParquetSource:
 
         try:
             for batch in self._file.iter_batches(PIECE_ROWS, columns=columns):
-                yield pa.Table.from_batches([batch])
                 self.position += batch.num_rows
+                yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, OSError) as problem:
             raise unreadable(self._path, problem) from None
 
@@ -92,14 +99,10 @@ class CsvSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._raw: IO[bytes] | None = None
         self.total = path.stat().st_size
+        """Bytes, compressed ones if the file is."""
+        self.position = 0
         self.columns = self._read_names()
-
-    @property
-    def position(self) -> int:
-        """Bytes read so far, compressed ones if the file is."""
-        return self._raw.tell() if self._raw is not None and not self._raw.closed else self.total
 
     def pieces(self, columns: list[str], types: Mapping[str, "pa.DataType"]) -> Iterator["pa.Table"]:
         """Reads these columns. A column without a type in `types` takes that of its first rows."""
@@ -107,25 +110,56 @@ class CsvSource:
         from pyarrow import csv
 
         convert = csv.ConvertOptions(include_columns=columns, column_types=dict(types), strings_can_be_null=True)
+        # In one thread, Arrow names the row that it cannot read.
+        read = csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
+        blocks = self._open()
         try:
-            with self._open() as stream:
-                for batch in csv.open_csv(stream, convert_options=convert):
+            with pa.PythonFile(blocks, mode="r") as stream:
+                for number, batch in enumerate(csv.open_csv(stream, read, convert_options=convert)):
+                    self.position = blocks.ends[min(number, len(blocks.ends) - 1)]
                     yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, OSError) as problem:
-            raise unreadable(self._path, problem) from None
+            raise unreadable(self._path, problem, self.columns) from None
+        self.position = self.total
 
     def _read_names(self) -> list[str]:
+        import pyarrow as pa
         from pyarrow import csv
 
-        with self._open() as stream, csv.open_csv(stream) as reader:
+        with pa.PythonFile(self._open(), mode="r") as stream, csv.open_csv(stream) as reader:
             return list(reader.schema.names)
 
-    def _open(self) -> Any:
+    def _open(self) -> "_Blocks":
+        return _Blocks(self._path)
+
+
+class _Blocks:
+    """A file that notes where each block that was read of it ends: Arrow reads many ahead of what it gives out."""
+
+    def __init__(self, path: Path) -> None:
         import pyarrow as pa
 
-        self._raw = cast(IO[bytes], self._path.open("rb"))
-        stream = pa.PythonFile(self._raw, mode="r")
-        return pa.CompressedInputStream(stream, "gzip") if self._path.suffix == ".gz" else stream
+        self.ends: list[int] = []
+        """Places in the file, one for each block."""
+        self._raw: IO[bytes] = path.open("rb")
+        whole = pa.PythonFile(self._raw, mode="r")
+        self._stream: Any = pa.CompressedInputStream(whole, "gzip") if path.suffix == ".gz" else whole
+
+    def read(self, size: int) -> bytes:
+        """The next block."""
+        data: bytes = self._stream.read(size)
+        self.ends.append(self._raw.tell())
+        return data
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._raw.closed
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._stream.close()
+        self._raw.close()
 
 
 class FileSink:

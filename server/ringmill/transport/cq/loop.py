@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ringmill.transport.api import Accept, ClientTls, Limits
 from ringmill.transport.cq.boundary import Event
 from ringmill.transport.cq.client import CqChannel
+from ringmill.transport.cq.interrupts import Interrupts
 from ringmill.transport.cq.queues import ChannelQueue, ParkingQueue, Queue, ServerQueue
 from ringmill.transport.cq.server import CqServer
 from ringmill.transport.hearing import run_guarded
@@ -51,6 +52,7 @@ class CqLoop:
         self._running = False
         self._stopped = False
         self._done: Callable[[], bool] = self._is_stopped
+        self._interrupts = Interrupts(lambda: self._lead.wake())
 
     def server(self, routes: dict[str, Accept], limits: Limits = Limits()) -> CqServer:
         """Makes a server of these methods, by full name; any other method answers UNIMPLEMENTED."""
@@ -108,14 +110,16 @@ class CqLoop:
         self._queues = [queue for queue in self._queues if not queue.closed]
         if self._queues:
             self._lead = self._queues[0]
-        for queue in self._queues[1:]:
-            self._follow(queue)
         try:
+            self._interrupts.begin()
+            for queue in self._queues[1:]:
+                self._follow(queue)
             return self._drive_lead(done, limit)
         finally:
             self._running = False
             self._in_turn = False
             self._dismiss()
+            self._interrupts.end()
 
     def _drive_lead(self, done: Callable[[], bool], limit: float | None) -> bool:
         """Waits and handles until done, waking in time for the timers."""
@@ -132,6 +136,7 @@ class CqLoop:
             if event is None and self._lead.closed:
                 self._lead = ParkingQueue()
             self._take_turn(event)
+            self._interrupts.deliver()
             # An event may hold the last reference to a call, which keeps its server from shutting down.
             event = None
         return True
