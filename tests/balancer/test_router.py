@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ringmill.balancer.batch import EMISSIONS
 from ringmill.balancer.limits import RouterLimits
 from ringmill.core.agreement import Served, StreamLimits
 from ringmill.core.errors import Code, Reason
@@ -60,6 +61,17 @@ def test_a_split_batch_is_merged_in_the_order_of_its_events(world: World, make_r
     assert response.sequence == 3
     assert response.receipt.ack == AckLevel.ACK_LEVEL_PRIMARY
     assert response.receipt.kernel_us == 5  # the worse of 5 and 4
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_every_part_of_a_stream_that_asks_for_emissions_says_so(
+    world: World, make_request: Request, wanted: bool
+) -> None:
+    world.open(1)
+    world.send(1, make_request([world.key_of(0), world.key_of(1)], options=ProcessOptions(emissions=wanted)))
+    world.send(1, make_request([world.key_of(0), world.key_of(1)]))
+    world.settle()
+    assert [part.flags for worker in world.workers for part in worker.parts] == [EMISSIONS if wanted else 0] * 4
 
 
 def test_responses_keep_the_order_of_requests(world: World, make_request: Request) -> None:

@@ -121,6 +121,14 @@ def test_the_check_comes_before_the_state(lane: Lane) -> None:
     assert lane.engine.table.count == 0
 
 
+def test_emissions_are_in_the_response_where_the_check_says_so(lane: Lane) -> None:
+    """Of a pipeline without windows there are none."""
+    for wanted in (True, False):
+        got = handle(lane, request("a"), check=lambda _head, _count, wanted=wanted: wanted)
+        assert len(got.outcomes) == 1
+        assert not got.outcomes[0].emissions
+
+
 def test_events_of_others_are_refused_not_applied(lane: Lane) -> None:
     lane.engine.own(np.zeros(1021, np.uint8))
     got = handle(lane, request("a", "b"))

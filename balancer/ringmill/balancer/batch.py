@@ -15,6 +15,8 @@ EXPIRED = 1
 """Flag of a part whose time has run out after it was handed over: what was not applied of it never will be."""
 PRIMARY = 2
 """Flag of a part whose answer is wanted before replicas have it."""
+EMISSIONS = 4
+"""Flag of a part whose answer is to hold what windows emitted."""
 
 
 @dataclass(slots=True, eq=False)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from ringmill.balancer.answers import DEADLINE, MILLISECOND_NS, UNAVAILABLE, empty
-from ringmill.balancer.batch import PRIMARY, Batch, Part
+from ringmill.balancer.batch import EMISSIONS, PRIMARY, Batch, Part
 from ringmill.balancer.client_stream import NO_HEAD, ClientStream, Held
 from ringmill.balancer.effects import Effect, Result, SendFrame
 from ringmill.balancer.forgets import Forgets
@@ -302,6 +302,7 @@ class Router:
         suffix = self._trace(batch, served, head, context) if context else b""
         deadline_ns = now_ns + head.timeout_ms * MILLISECOND_NS if head.timeout_ms else 0
         flags = PRIMARY if (head.ack or stream.agreement.ack) == _PRIMARY_LEVEL else 0
+        flags |= EMISSIONS if stream.agreement.emissions else 0
         for owner, request, touched in split.parts:
             if suffix:
                 request += suffix

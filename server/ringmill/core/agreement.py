@@ -83,6 +83,11 @@ class Agreement:
         return self._options.ack
 
     @property
+    def emissions(self) -> bool:
+        """Whether outcomes are to hold what their events made windows emit."""
+        return self._options.emissions
+
+    @property
     def told(self) -> bool:
         """Whether the stream has been described."""
         return self._told

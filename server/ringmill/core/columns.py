@@ -5,7 +5,7 @@ allocates nothing. Offsets point into the message's own bytes.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,20 @@ RANGE = np.dtype([("start", "u4"), ("stop", "u4"), ("partition", "u4"), ("flags"
 """One event's bytes in a message, its tag and length included, and its partition: what routing needs."""
 
 
+EMISSION = np.dtype(
+    [
+        ("start_us", "i8"),
+        ("time_us", "i8"),  # end of the window
+        ("event", "u4"),  # number in the batch of the event that caused it, whose key it has
+        ("emitter", "u4"),
+        ("revision", "u4"),
+        ("partition", "u4"),
+    ],
+    align=True,
+)
+"""What a window led to, its outputs left out: 32 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How many columns a pipeline has of each kind, in and out."""
@@ -40,6 +54,37 @@ class Shape:
     out_values: int
     out_labels: int
     out_integers: int
+    emitted_values: int = 0
+    emitted_labels: int = 0
+    emitted_integers: int = 0
+    """Of the emitter that has most of them."""
+    emissions_max: int = 0
+    """Of one event."""
+
+
+class Emissions(NamedTuple):
+    """What a batch made windows emit, in the order of its events. An emitter with fewer outputs uses the first columns.
+
+    m is events times `Shape.emissions_max`; memory that is not used is not committed.
+    """
+
+    counts: npt.NDArray[np.int64]  # [2]: emissions of the batch; since the beginning, those that could not be computed
+    heads: npt.NDArray[Any]  # EMISSION[m]
+    values: npt.NDArray[np.float64]  # [m, shape.emitted_values]
+    labels: npt.NDArray[Any]  # LABEL[m, shape.emitted_labels]; start and length point into the engine's label heap
+    integers: npt.NDArray[np.int64]  # [m, shape.emitted_integers]
+
+    @classmethod
+    def allocate(cls, events: int, shape: Shape) -> "Emissions":
+        """Makes the columns for batches of up to `events` events."""
+        most = events * shape.emissions_max
+        return cls(
+            counts=np.zeros(2, np.int64),
+            heads=np.zeros(most, EMISSION),
+            values=np.zeros((most, shape.emitted_values)),
+            labels=np.zeros((most, shape.emitted_labels), LABEL),
+            integers=np.zeros((most, shape.emitted_integers), np.int64),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ EXPIRED = 1
 """In `PartEntry.flags`: its time has run out, so every event is rejected DEADLINE."""
 EARLY = 2
 """In `PartEntry.flags`: the caller wants the answer before copies have it (PRIMARY)."""
+EMISSIONS = 4
+"""In `PartEntry.flags`: the answer is to hold what windows emitted."""
 
 PART = np.dtype(
     [

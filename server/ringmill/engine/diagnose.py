@@ -6,7 +6,7 @@ Some of the checks are ours alone: Numba would compile these operators and compu
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 from numba import types
@@ -16,7 +16,7 @@ from numba.core.errors import NumbaError
 from ringmill.core.errors import Code, RingmillError
 from ringmill.engine.fuse import compiled_constant
 from ringmill.engine.link import DECLARED, MISMATCH, mismatch, spoken
-from ringmill.engine.plan import Plan, Read, StepPlan
+from ringmill.engine.plan import Plan, Read, StepPlan, WindowPlan
 
 _PLACE = re.compile(r"at (\S[^\n(]*\.py) \((\d+)\)")
 _OWN = str(Path(__file__).parent)
@@ -39,6 +39,8 @@ def check_operators(plan: Plan, event_class: Any) -> None:
             if step.guard is not None:
                 _compile_alone(step, step.guard, event)
             result = _compile_alone(step, step.function, event)
+            if step.window is not None:
+                _compile_helpers(step, step.window)
         except NumbaError as problem:
             raise _error(*translate(step, problem)) from problem
         _check_result(step, result)
@@ -55,6 +57,13 @@ def _compile_alone(step: StepPlan, dispatcher: Any, event: Any) -> Any:
     signature = (numba.from_dtype(step.state), event, *arguments)
     dispatcher.compile(signature)
     return dispatcher.overloads[signature].signature.return_type
+
+
+def _compile_helpers(step: StepPlan, window: WindowPlan) -> None:
+    """What windows are made of beside the operator's function."""
+    state = numba.from_dtype(step.state)
+    for helper, states in ((window.merge, (state, state)), (window.result, (state,))):
+        cast(Any, helper).compile(states)
 
 
 def _check_result(step: StepPlan, result: Any) -> None:

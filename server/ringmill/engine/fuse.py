@@ -1,22 +1,24 @@
 """Writes the source of a pipeline's fused kernel: one loop over a batch that finds each key's row and runs all steps.
 
     apply     for each block of events: fetch index lines, find and fetch rows, then event by event:
-                  refuse what is not owned; see that the row is the key's, or append one; keep a copy; run `steps`;
-                  on failure put the copy back, or take the new row away, and mark the event OPERATOR_FAILED
+                  refuse what is not owned; see that the row is the key's, or append one; refuse what is late; keep a
+                  copy; run `steps`; on failure put the copy back, or take the new row away, and mark the event
     steps     one event: fields and earlier outputs in variables, one call for each step, outputs checked and stored;
-              last the steps that cannot fail any more, of whose states, which may be large, there is no copy
+              last the steps that cannot fail any more, of whose states, which may be large, there is no copy, and what
+              closes windows (`engine/fuse_windows.py`). Returns 0, or the reason to reject the event
 
 The operators themselves are compiled with bounds checks and inlined by LLVM. The source is written to the cache folder,
 where errors and profilers can show it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ringmill.core.columns import Shape
+from ringmill.engine import fuse_windows
 from ringmill.engine.link import converter_name
 from ringmill.engine.plan import Constant, Field, Kind, Plan, Read, StepPlan, label_hash
 
@@ -35,7 +37,8 @@ class Source:
 def column_shape(plan: Plan) -> Shape:
     """How many columns of each kind the pipeline reads and writes."""
     fields, outputs = plan.fields, plan.outputs
-    return Shape(
+    return replace(
+        fuse_windows.emitted_shape(plan),
         values=_count(fields, Kind.DOUBLE),
         labels=_count(fields, Kind.LABEL),
         integers=_count(fields, *WHOLE),
@@ -66,24 +69,29 @@ def array_of(field: Field) -> str:
 def write_source(plan: Plan) -> Source:
     """The source of `steps` and `apply`."""
     constants: dict[str, Any] = {}
-    body = [*_load_fields(plan, constants), *_run_steps(plan, constants), "return True"]
-    lines = ["# Generated from a pipeline's steps.", "", ""]
+    body = [*_load_fields(plan, constants), *_run_steps(plan, constants), *fuse_windows.commits(plan), "return 0"]
+    lines = ["# Generated from a pipeline's steps.", "", "", *fuse_windows.write_emits(plan).splitlines()]
     lines += [f"def steps({_STEPS_PARAMETERS}):", *(f"    {line}" for line in body), "", ""]
     return Source("\n".join(lines) + _write_apply(plan), constants)
 
 
 def returns_labels(plan: Plan) -> bool:
     """Whether some output is a label: only then must the labels that come in be kept."""
-    return any(output.kind is Kind.LABEL for output in plan.outputs)
+    emitted = (output for _, _, window in plan.windows for output in window.outputs)
+    return any(output.kind is Kind.LABEL for output in (*plan.outputs, *emitted))
 
 
 def _write_apply(plan: Plan) -> str:
     shape = column_shape(plan)
     keep = _KEEP_LABELS if returns_labels(plan) and shape.labels else ""
-    return _APPLY.replace("            # keep labels\n", keep)
+    return _APPLY.replace("            # keep labels\n", keep).replace(
+        "            # refuse late\n", fuse_windows.refusals(plan)
+    )
 
 
-_STEPS_PARAMETERS = "i, row, partition, store, events, values, labels, integers, out_values, out_labels, out_integers"
+_STEPS_PARAMETERS = (
+    "i, row, partition, store, events, values, labels, integers, out_values, out_labels, out_integers, work, emissions"
+)
 
 _KEEP_LABELS = """\
             for column in range(labels.shape[1]):
@@ -101,10 +109,11 @@ _KEEP_LABELS = """\
 _APPLY = f"""\
 def apply(
     count, buffer, events, values, labels, integers, out_values, out_labels, out_integers, owned, likely, backup,
-    table, store
+    table, store, work, emissions
 ):
     segments, rows = table.segments, table.rows
     rejected = 0
+    emissions.counts[0] = 0
     for first in range(np.uint64(0), np.uint64(count), BLOCK):
         last = min(first + BLOCK, np.uint64(count))
         for i in range(first, last):
@@ -136,20 +145,21 @@ def apply(
                     rejected += 1
                     continue
             row = rows[np.uint64(index)]
+            # refuse late
             copy_row(backup, 0, rows, np.int64(index), BACKUP_BYTES)
-            good = False
+            reason = OPERATOR_FAILED
             try:
-                good = steps({_STEPS_PARAMETERS})
+                reason = steps({_STEPS_PARAMETERS})
             except Exception:
-                good = False
-            if good:
+                reason = OPERATOR_FAILED
+            if reason == 0:
                 if event.time_us > row.time_us:
                     row.time_us = event.time_us
                 continue
             copy_row(rows, np.int64(index), backup, 0, BACKUP_BYTES)
             if segments[np.uint64(partition)].count != before:
                 remove_newest(table, partition, event.hash)
-            event.reason = OPERATOR_FAILED
+            event.reason = reason
             rejected += 1
     return rejected
 """
@@ -184,26 +194,33 @@ def _run_steps(plan: Plan, constants: dict[str, Any]) -> Iterator[str]:
     """All that can fail first: the steps whose states have a copy, and all guards, each in its place."""
     late = plan.late
     for number, step in enumerate(plan.steps):
-        given = _given(plan, step, constants)
+        given = _given(plan, number, constants)
+        if step.window is not None:
+            yield from fuse_windows.pick(number, step)
         if step.guard is not None:
             yield f"guard_{number}({given})"
         if number not in late:
             yield from _run_step(plan, number, given)
     for number in late:
-        yield from _run_step(plan, number, _given(plan, plan.steps[number], constants))
+        yield from _run_step(plan, number, _given(plan, number, constants))
 
 
-def _given(plan: Plan, step: StepPlan, constants: dict[str, Any]) -> str:
+def _given(plan: Plan, number: int, constants: dict[str, Any]) -> str:
+    step = plan.steps[number]
     kinds = {field.name: field.kind for field in (*plan.fields, *plan.outputs)}
     arguments = (
         _argument(step, position, argument, kinds, constants) for position, argument in enumerate(step.arguments)
     )
-    return ", ".join((f"row.{step.name}", "event", *arguments))
+    state = f"row.{step.name}" if step.window is None else f"work_{number}.states[TRIED]"
+    return ", ".join((state, "event", *arguments))
 
 
 def _run_step(plan: Plan, number: int, given: str) -> Iterator[str]:
     step = plan.steps[number]
     columns = {field.name: column for field, column in columns_of(plan.outputs)}
+    if step.window is not None:
+        yield from fuse_windows.run(number, step, step.window, given)
+        return
     if not step.outputs:
         yield f"step_{number}({given})"
         return
@@ -249,13 +266,13 @@ def _store(output: Field, column: int, result: str) -> Iterator[str]:
     match output.kind:
         case Kind.DOUBLE:
             yield f"if {'isinf' if output.nullable else 'not isfinite'}({name}):"
-            yield "    return False"
+            yield "    return OPERATOR_FAILED"
             yield f"out_values[i, {column}] = {name}"
         case Kind.INTEGER | Kind.BOOL:
             yield f"out_integers[i, {column}] = {name}"
         case Kind.LABEL:
             yield f"start, length = lookup(store, partition, {name})"
             yield "if start < 0:"
-            yield "    return False"
+            yield "    return OPERATOR_FAILED"
             yield f"label = out_labels[i, {column}]"
             yield f"label.hash, label.start, label.length = {name}, start, length"

@@ -65,6 +65,54 @@ class Constant:
     value: Scalar | str
 
 
+class WindowKind(enum.IntEnum):
+    """How a key's events are put together."""
+
+    TIME = 1
+    """Windows of one size, a new one each `hop_us`."""
+    SESSION = 2
+    """Events with less than `size_us` between neighbours."""
+    SLIDING = 3
+    """For each event, all of the last `size_us`."""
+    COUNT = 4
+    """So many events, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """What puts a step's events together, and reads what they amount to."""
+
+    kind: WindowKind
+    size_us: int
+    """Of COUNT, the number of events."""
+    hop_us: int
+    """0, but of TIME."""
+    panes: int
+    """Parts of windows that a key keeps."""
+    emissions_max: int
+    """Of one event."""
+    merge: Callable[..., Any]
+    """(state, other): makes of `state` what it would be after the events of `other`, which came later."""
+    result: Callable[..., Any]
+    """(state) -> a tuple of the outputs."""
+    outputs: tuple[Field, ...]
+    """Names without the step's: "value", or those of the operator's tuple."""
+    returns: bool
+    """Whether the step's function returns them too, for each event."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePlan:
+    """What the pipeline takes for late, and for too far ahead."""
+
+    out_of_order_us: int = 0
+    """A key's clock is its newest time less this."""
+    lateness_us: int = 0
+    """What is older than the clock less this is late."""
+    ahead_us: int = 0
+    """What is ahead of the key's newest time by more than this is not believed at once; 0: all is."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """One operator in its place."""
@@ -87,6 +135,8 @@ class StepPlan:
     """Whether the operator returns a tuple of its outputs, and not one output by itself."""
     place: str
     """Where the operator is defined, "app.py:12", for messages."""
+    window: WindowPlan | None = None
+    """A step with a window emits, and has no outputs; its state is that of one pane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +153,13 @@ class Plan:
     uses_time: bool
     digest: str
     """SHA-256, in hexadecimal, of the operators' sources, all that they refer to, parameters and shapes."""
+    times: TimePlan | None = None
+    """None: no window hangs on time, and no event is late."""
+
+    @property
+    def windows(self) -> tuple[tuple[int, StepPlan, WindowPlan], ...]:
+        """The steps that emit, in order: number, step and window. A place among them is what the wire calls emitter."""
+        return tuple((number, step, step.window) for number, step in enumerate(self.steps) if step.window is not None)
 
     @property
     def late(self) -> tuple[int, ...]:
@@ -115,15 +172,18 @@ class Plan:
         return tuple(
             number
             for number, step in enumerate(self.steps)
-            if step.guard is not None and step.is_trusted and not any(output.name in read for output in step.outputs)
+            if step.window is None
+            and step.guard is not None
+            and step.is_trusted
+            and not any(output.name in read for output in step.outputs)
         )
 
     @property
     def row_order(self) -> tuple[StepPlan, ...]:
-        """The steps as their states lie in a row: those that run late are at its end."""
+        """The steps as their states lie in a row: windows come after the others, and those that run late at the end."""
         late = self.late
-        early = [step for number, step in enumerate(self.steps) if number not in late]
-        return (*early, *(self.steps[number] for number in late))
+        early = [step for number, step in enumerate(self.steps) if number not in late and step.window is None]
+        return (*early, *(step for _, step, _ in self.windows), *(self.steps[number] for number in late))
 
     @property
     def outputs(self) -> tuple[Field, ...]:

@@ -6,7 +6,18 @@ from ringmill.pipeline.load import load_pipelines
 from ringmill.pipeline.operators import Columns, Operator, Step, operator
 from ringmill.pipeline.pipeline import Pipeline
 from ringmill.pipeline.result import RunResult
-from ringmill.pipeline.windows import Window, minutes, tumbling
+from ringmill.pipeline.windows import (
+    Window,
+    count,
+    days,
+    hopping,
+    hours,
+    minutes,
+    seconds,
+    session,
+    sliding,
+    tumbling,
+)
 
 __all__ = [
     "Array",
@@ -24,10 +35,17 @@ __all__ = [
     "Token",
     "Window",
     "array",
+    "count",
+    "days",
+    "hopping",
+    "hours",
     "label",
     "load_pipelines",
     "minutes",
     "operator",
     "ops",
+    "seconds",
+    "session",
+    "sliding",
     "tumbling",
 ]

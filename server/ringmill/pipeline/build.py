@@ -5,12 +5,14 @@ import keyword
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from types import FunctionType
 from typing import Any, cast
 
 import numpy as np
 
-from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Plan, StepPlan
+from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind, Plan, StepPlan, TimePlan
 from ringmill.engine.table import row_dtype
 from ringmill.pipeline.binding import Bound, Reads, bind
 from ringmill.pipeline.check import check_operator, reads_time
@@ -18,6 +20,7 @@ from ringmill.pipeline.fields import Event, State
 from ringmill.pipeline.operators import Operator, Step
 from ringmill.pipeline.place import Place, wrong
 from ringmill.pipeline.source import compilable, fingerprint, labels_in
+from ringmill.pipeline.windowed import check_window, describe_window, plan_times, plan_window
 
 FORMAT = "ringmill pipeline 1"
 """Begins what is hashed into a digest; to be changed with the meaning of a plan."""
@@ -25,6 +28,7 @@ FORMAT = "ringmill pipeline 1"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+NONE = timedelta(0)
 _OURS = "ringmill.pipeline.ops."
 """Where Ringmill's own operators are."""
 _TAKEN = row_dtype([]).names or ()
@@ -32,14 +36,25 @@ _TAKEN = row_dtype([]).names or ()
 _DTYPES = {Kind.DOUBLE: np.float64, Kind.INTEGER: np.int64, Kind.BOOL: np.bool_, Kind.LABEL: np.uint64}
 
 
-def build_plan(name: str, version: str, event: type[Event], steps: Mapping[str, Step], place: Place) -> Plan:
+def build_plan(
+    name: str,
+    version: str,
+    event: type[Event],
+    steps: Mapping[str, Step],
+    place: Place,
+    out_of_order: timedelta = NONE,
+    ahead: timedelta | None = None,
+) -> Plan:
     """Checks every part of a pipeline and what they say of each other. Raises RingmillError with the user's line."""
     _check_names(name, version, event, steps, place)
     known = {field.name: field for field in event.declared}
+    for step_name, step in steps.items():
+        _check_type(step_name, step, place)
+    times = plan_times(steps, out_of_order, ahead, place)
     planned = []
     for step_name, step in steps.items():
-        _check_step(step_name, step, event, known, place)
-        planned.append(_plan_step(step_name, step, event, known))
+        _check_step(step_name, step, event, known)
+        planned.append(_plan_step(step_name, step, event, known, times))
         known |= {output.name: output for output in planned[-1].outputs}
     operators = [step.operator for step in steps.values()]
     return Plan(
@@ -48,8 +63,9 @@ def build_plan(name: str, version: str, event: type[Event], steps: Mapping[str, 
         fields=event.declared,
         steps=tuple(planned),
         labels=_declared_labels(event, operators, planned),
-        uses_time=any(reads_time(operator) for operator in operators),
-        digest=_digest(event.declared, list(steps.values()), planned),
+        uses_time=times is not None or any(reads_time(operator) for operator in operators),
+        digest=_digest(event.declared, list(steps.values()), planned, times),
+        times=times,
     )
 
 
@@ -66,11 +82,14 @@ def _check_names(name: str, version: str, event: type[Event], steps: Mapping[str
         raise wrong(place, 'a pipeline needs a step, such as steps={"count": ops.count()}')
 
 
-def _check_step(name: str, step: Step, event: type[Event], known: Mapping[str, Field], place: Place) -> None:
+def _check_type(name: str, step: Step, place: Place) -> None:
     if isinstance(step, Operator):
         raise wrong(place, f'"{name}": call the operator to make a step of it: {step.name}()')
     if not isinstance(step, Step):
         raise wrong(place, f'"{name}": {step!r:.60} is not a step: call an operator, such as ops.mean("field")')
+
+
+def _check_step(name: str, step: Step, event: type[Event], known: Mapping[str, Field]) -> None:
     if not isinstance(name, str) or not _STEP_NAME.fullmatch(name):
         raise wrong(step.place, f"{name!r} cannot name a step: write a letter, then letters, digits or _")
     if keyword.iskeyword(name) or name in _TAKEN:
@@ -78,7 +97,7 @@ def _check_step(name: str, step: Step, event: type[Event], known: Mapping[str, F
     if any(taken.partition(".")[0] == name for taken in known):
         raise wrong(step.place, f'"{name}" names a step, but is a field of {event.__name__} too: rename one of them')
     if step.window is not None:
-        raise wrong(step.place, f'"{name}" has a window, and windows are not served yet: take .over(...) away')
+        check_window(name, step)
     if not issubclass(event, step.operator.event):
         raise wrong(
             step.place,
@@ -109,15 +128,24 @@ def _check_read(
         raise wrong(step.place, f'"{name}" reads "{wanted}", which is a number: it wants a label')
 
 
-def _plan_step(name: str, step: Step, event: type[Event], known: Mapping[str, Field]) -> StepPlan:
+def _plan_step(
+    name: str, step: Step, event: type[Event], known: Mapping[str, Field], times: TimePlan | None
+) -> StepPlan:
+    planned = _plan_operator(name, step, event, known)
+    return planned if step.window is None else replace(planned, window=plan_window(name, step, planned, times))
+
+
+def _plan_operator(name: str, step: Step, event: type[Event], known: Mapping[str, Field]) -> StepPlan:
     operator = step.operator
     state = state_dtype(operator.state)
+    emits = step.window is not None
     outputs = tuple(
         Field(f"{name}.{output.name}" if operator.is_tuple else name, output.kind, output.nullable)
-        for output in operator.outputs
+        for output in (() if emits else operator.outputs)
     )
+    columns = () if emits else _columns(step)
     function, arguments = bind(
-        compilable(cast(FunctionType, operator.function)), step.arguments, known, event.declared, _columns(step)
+        compilable(cast(FunctionType, operator.function)), step.arguments, known, event.declared, columns
     )
     guard = None
     if operator.guard is not None:
@@ -132,7 +160,7 @@ def _plan_step(name: str, step: Step, event: type[Event], known: Mapping[str, Fi
         state_fields=operator.state.declared,
         arguments=arguments,
         outputs=outputs,
-        is_tuple=operator.is_tuple,
+        is_tuple=operator.is_tuple and not (emits and operator.columns),
         place=str(operator.place),
     )
 
@@ -172,7 +200,12 @@ def initial_state(state: type[State], dtype: np.dtype[Any]) -> bytes:
 
 
 def _declared_labels(event: type[Event], operators: list[Operator], steps: list[StepPlan]) -> tuple[str, ...]:
-    functions = [function for op in operators for function in (op.function, *(column.read for column in op.columns))]
+    functions = [
+        function
+        for op in operators
+        for function in (op.function, op.result, *(column.read for column in op.columns))
+        if function is not None
+    ]
     found = [label for function in functions for label in labels_in(cast(FunctionType, function))]
     fields = [*event.declared, *(field for step in steps for field in step.state_fields)]
     found += [field.default for field in fields if isinstance(field.default, str)]
@@ -181,15 +214,19 @@ def _declared_labels(event: type[Event], operators: list[Operator], steps: list[
     return tuple(sorted({str(label) for label in found if label}))
 
 
-def _digest(fields: tuple[Field, ...], steps: list[Step], plans: list[StepPlan]) -> str:
+def _digest(fields: tuple[Field, ...], steps: list[Step], plans: list[StepPlan], times: TimePlan | None) -> str:
     """SHA-256 over all that decides what a pipeline computes. Its name and version, which decide nothing, stay out."""
     parts = [FORMAT, *(_describe(field) for field in fields)]
+    if times is not None:
+        parts.append(f"times {times.out_of_order_us} {times.lateness_us} {times.ahead_us}")
     for step, plan in zip(steps, plans, strict=True):
         parts += [plan.name, str(plan.state.descr), plan.initial.hex(), *map(_describe, plan.outputs)]
         parts += [_argument(argument) for argument in step.arguments]
         guards = () if step.operator.guard is None else (step.operator.guard,)
         for function in (step.operator.function, *guards, *(column.read for column in step.operator.columns)):
             parts += fingerprint(cast(FunctionType, function))
+        if plan.window is not None:
+            parts += describe_window(step, plan.window)
     digest = hashlib.sha256()
     for part in parts:
         encoded = part.encode()

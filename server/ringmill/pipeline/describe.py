@@ -5,10 +5,13 @@ from ringmill.v1 import processing_pb2 as pb
 
 
 def describe(plan: Plan) -> pb.DescribePipelineResponse:
-    """The pipeline's fields, outputs and state in the contract's words; names of a state are `step.field`."""
+    """The pipeline's fields, outputs, emitters and state in the contract's words; names of a state are
+    `step.field`. Of windows' states nothing is told.
+    """
     state = [
         _state_field(step.name, field, part)
         for step in plan.steps
+        if step.window is None
         for field in step.state_fields
         for part in _parts(field)
     ]
@@ -17,6 +20,10 @@ def describe(plan: Plan) -> pb.DescribePipelineResponse:
         digest=plan.digest,
         fields=[_field(field) for field in plan.fields],
         outputs=[_field(field) for field in plan.outputs],
+        emitters=[
+            pb.Emitter(name=step.name, outputs=[_field(output) for output in window.outputs])
+            for _, step, window in plan.windows
+        ],
         state=state,
         uses_time=plan.uses_time,
     )

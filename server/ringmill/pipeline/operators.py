@@ -12,7 +12,7 @@ from ringmill.engine.plan import Constant, DeclaredLabel, Field, Kind
 from ringmill.pipeline.binding import Bound, Reads, bound_by
 from ringmill.pipeline.fields import Event, State, check_name, check_value, parse_type
 from ringmill.pipeline.place import Place, caller, wrong
-from ringmill.pipeline.windows import Window
+from ringmill.pipeline.windows import LONGEST, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,18 @@ class Step:
     lateness: timedelta = field(default=timedelta(0))
 
     def over(self, window: Window, lateness: timedelta = timedelta(0)) -> "Step":
-        """Applies the operator to windows of event time, which stay open for `lateness` after their end."""
+        """Applies the operator to windows: the step has no output, but emits what each window amounts to.
+
+        lateness: by how much an event may be older than its key's clock; each such event makes the closed windows that
+        it falls into emit again. Older ones are rejected LATE. The same in all windows of a pipeline.
+        """
+        place = caller()
+        if not isinstance(window, Window):
+            raise wrong(place, f"over({window!r:.60}): write a window, as in over(tumbling(minutes=1))")
+        if not isinstance(lateness, timedelta) or not timedelta(0) <= lateness <= LONGEST:
+            raise wrong(
+                place, f"lateness={lateness!r}: write a duration from 0 to 100 years, as in lateness=minutes(5)"
+            )
         return replace(self, window=window, lateness=lateness)
 
 

@@ -1,11 +1,12 @@
 """A pipeline: a named, versioned list of steps over the fields of an event."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ringmill.core.hashing import PARTITIONS
 from ringmill.engine.plan import Plan
-from ringmill.pipeline.build import build_plan
+from ringmill.pipeline.build import NONE, build_plan
 from ringmill.pipeline.fields import Event
 from ringmill.pipeline.operators import Step
 from ringmill.pipeline.place import caller
@@ -23,10 +24,26 @@ class Pipeline:
     but types, which need compiling: `compile()`. Raises RingmillError that names the line of what is wrong.
     """
 
-    def __init__(self, name: str, *, version: str, event: type[Event], steps: Mapping[str, Step]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str,
+        event: type[Event],
+        steps: Mapping[str, Step],
+        out_of_order: timedelta = NONE,
+        ahead: timedelta | None = None,
+    ) -> None:
+        """Checks it.
+
+        out_of_order: how much older than the key's newest an event may be and still be on time. Windows close by the
+        key's newest time less this, its clock; what is older than the clock less the windows' lateness is rejected
+        LATE. ahead: an event further ahead of its key's newest is rejected TIME_INVALID, unless the last one that was
+        rejected so lies as near to it; so it must be longer than pauses between a key's events. None: all are taken.
+        """
         self.place = caller()
         self.event = event
-        self.plan: Plan = build_plan(name, version, event, steps, self.place)
+        self.plan: Plan = build_plan(name, version, event, steps, self.place, out_of_order, ahead)
         self.steps: dict[str, Step] = dict(steps)
         self._compiled: CompiledPipeline | None = None
 
@@ -57,7 +74,7 @@ class Pipeline:
         return self._compiled
 
     def describe(self) -> "DescribePipelineResponse":
-        """What clients are told: fields, outputs, state, digest."""
+        """What clients are told: fields, outputs, emitters, state, digest."""
         from ringmill.pipeline.describe import describe
 
         return describe(self.plan)

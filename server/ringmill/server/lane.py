@@ -20,8 +20,9 @@ from ringmill.v1.processing_pb2 import AckLevel, ProcessRequest, ProcessResponse
 Clock = Callable[[], int]
 """Monotonic nanoseconds."""
 
-Check = Callable[[ProcessRequest, int], Any]
-"""Hears the head of a request and the number of its events before anything is applied, and may raise."""
+Check = Callable[[ProcessRequest, int], bool | None]
+"""Hears the head of a request and the number of its events before anything is applied, and may raise. Returns whether
+the response is to hold what windows emitted."""
 
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
@@ -78,15 +79,14 @@ class Lane:
         """
         begun_ns = self.clock()
         head, count = self.decode(buffer, start, stop)
-        if check is not None:
-            check(head, count)
+        emissions = check is not None and bool(check(head, count))
         context = head.traceparent or traceparent
         if context and self.telemetry.enabled:
             with self.telemetry.span(PROCESS, self.served.name, context) as span:
-                response, rejected = self._process(buffer, head, count, arrived_ns, begun_ns)
+                response, rejected = self._process(buffer, head, count, arrived_ns, begun_ns, emissions)
                 span.end(count, rejected)
             return response
-        return self._process(buffer, head, count, arrived_ns, begun_ns)[0]
+        return self._process(buffer, head, count, arrived_ns, begun_ns, emissions)[0]
 
     def decode(self, buffer: Bytes, start: int, stop: int) -> tuple[ProcessRequest, int]:
         """Fills the engine's columns: all of the request but its events, and their number.
@@ -99,7 +99,7 @@ class Lane:
         return parse_head(self.engine.head[:head_length].tobytes()), count
 
     def _process(
-        self, buffer: Bytes, head: ProcessRequest, count: int, arrived_ns: int, begun_ns: int
+        self, buffer: Bytes, head: ProcessRequest, count: int, arrived_ns: int, begun_ns: int, emissions: bool
     ) -> tuple[bytes, int]:
         """Applies what was decoded and encodes the response: (response, number rejected)."""
         waited_ns = begun_ns - arrived_ns
@@ -108,12 +108,14 @@ class Lane:
         decoded_ns = self.clock()
         rejected = self.engine.apply(buffer, count)
         applied_ns = self.clock()
-        response = self.respond(head.sequence, count, rejected, waited_ns, applied_ns - begun_ns)
+        response = self.respond(head.sequence, count, rejected, waited_ns, applied_ns - begun_ns, emissions)
         self.account(count, rejected, Times(arrived_ns, begun_ns, decoded_ns, applied_ns))
         return response, rejected
 
-    def respond(self, sequence: int, count: int, rejected: int, waited_ns: int, kernel_ns: int) -> bytes:
-        """Encodes the response to what was applied."""
+    def respond(
+        self, sequence: int, count: int, rejected: int, waited_ns: int, kernel_ns: int, emissions: bool = False
+    ) -> bytes:
+        """Encodes the response to what was applied. emissions: with what windows emitted."""
         response = self._response
         response.sequence = sequence
         response.rejected = rejected
@@ -121,7 +123,7 @@ class Lane:
         receipt.epoch = self.epoch
         receipt.queue_us = min(waited_ns // MICROSECOND_NS, UINT32_MAX)
         receipt.kernel_us = min(kernel_ns // MICROSECOND_NS, UINT32_MAX)
-        return self.engine.encode(count, response.SerializeToString())
+        return self.engine.encode(count, response.SerializeToString(), emissions)
 
     def account(self, count: int, rejected: int, times: Times) -> None:
         """Counts a batch that was answered, and measures it."""

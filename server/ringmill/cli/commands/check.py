@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ringmill.engine.compiled import CompiledPipeline
-    from ringmill.engine.plan import Field
+    from ringmill.engine.plan import Field, Plan
     from ringmill.pipeline import Pipeline
 
 
@@ -52,6 +52,7 @@ def _report(pipeline: "Pipeline") -> "CompiledPipeline":
         digest=plan.digest,
         fields=[_field(field) for field in plan.fields],
         outputs=[_field(field) for field in plan.outputs],
+        emitters=_emitters(plan),
         state_bytes=_state_bytes(pipeline),
         uses_time=plan.uses_time,
         cold=compiled.cold,
@@ -69,7 +70,16 @@ def _show(pipeline: "Pipeline") -> "CompiledPipeline":
 
 
 def _state_bytes(pipeline: "Pipeline") -> int:
-    return sum(step.state.itemsize for step in pipeline.plan.steps)
+    from ringmill.engine.panes import held_dtype
+
+    return sum(
+        step.state.itemsize if step.window is None else held_dtype(step, step.window).itemsize
+        for step in pipeline.plan.steps
+    )
+
+
+def _emitters(plan: "Plan") -> dict[str, list[str]]:
+    return {step.name: [_field(output) for output in window.outputs] for _, step, window in plan.windows}
 
 
 def _table(pipeline: "Pipeline", compiled: "CompiledPipeline") -> "Table":
@@ -80,7 +90,10 @@ def _table(pipeline: "Pipeline", compiled: "CompiledPipeline") -> "Table":
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("fields", "\n".join(_field(field) for field in plan.fields) or "none but key and time")
-    table.add_row("outputs", "\n".join(_field(field) for field in plan.outputs))
+    table.add_row("outputs", "\n".join(_field(field) for field in plan.outputs) or "none")
+    if plan.windows:
+        emitted = (f"{name}: {', '.join(outputs)}" for name, outputs in _emitters(plan).items())
+        table.add_row("windows", "\n".join(emitted))
     table.add_row(
         "state", f"{_state_bytes(pipeline)} bytes a key, {compiled.row_dtype.itemsize} with the key's own header"
     )

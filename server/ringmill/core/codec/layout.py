@@ -127,6 +127,37 @@ def outcome_layout(response: MessageDescriptor) -> OutcomeLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class EmissionLayout:
+    """The tags of an Emission inside an Outcome."""
+
+    emissions: int
+    """Repeated Emission of the Outcome."""
+    time: int
+    values: int
+    labels: int
+    integers: int
+    emitter: int
+    start: int
+    revision: int
+
+
+def emission_layout(response: MessageDescriptor) -> EmissionLayout:
+    """Reads the layout of an outcome's repeated emissions."""
+    emissions = response.fields_by_name["outcomes"].message_type.fields_by_name["emissions"]
+    emission = emissions.message_type.fields_by_name
+    return EmissionLayout(
+        emissions=emissions.number << 3 | DELIMITED,
+        time=emission["time_us"].number << 3 | FIXED64,
+        values=emission["values"].number << 3 | DELIMITED,
+        labels=emission["labels"].number << 3 | DELIMITED,
+        integers=emission["integers"].number << 3 | DELIMITED,
+        emitter=emission["emitter"].number << 3 | VARINT,
+        start=emission["start_us"].number << 3 | FIXED64,
+        revision=emission["revision"].number << 3 | VARINT,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FieldRules:
     """What a pipeline asks of an event's arrays. Arrays shorter than `*_required` or longer than `*` are rejected."""
 

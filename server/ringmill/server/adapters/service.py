@@ -65,7 +65,11 @@ class ProcessingService:
         if served is None:
             served = find(_head(buffer).pipeline, self._catalogue)
         lane = self._lanes[served.index]
-        check = partial(agreement.accept, catalogue=self._catalogue)
+
+        def check(head: ProcessRequest, count: int) -> bool:
+            agreement.accept(head, count, self._catalogue)
+            return agreement.emissions
+
         response = lane.handle(buffer, 0, len(message), arrived_ns, check, traceparent)
         return response + agreement.first_response_fields()
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ringmill.core.errors import Code, RingmillError
-from ringmill.core.frame import EARLY, PartEntry, again_result, failed_result, record_prefix
+from ringmill.core.frame import EARLY, EMISSIONS, PartEntry, again_result, failed_result, record_prefix
 from ringmill.core.memory import Bytes
 from ringmill.core.split import Splitter
 from ringmill.core.view import View
@@ -165,7 +165,8 @@ class Serving:
         rejected = lane.engine.apply(buffer, count)
         applied_ns = lane.clock()
         settled = ledger.settle(columns, count)
-        response = lane.respond(sequence, count, rejected, begun_ns - arrived_ns, applied_ns - begun_ns)
+        emissions = bool(part.flags & EMISSIONS)
+        response = lane.respond(sequence, count, rejected, begun_ns - arrived_ns, applied_ns - begun_ns, emissions)
         if judged.fresh:
             self._outcomes.keep(part, settled.record, response)
         if judged.known:
