@@ -66,7 +66,7 @@ def new_held(step: StepPlan, window: WindowPlan) -> np.ndarray[Any, Any]:
 
 def working_memory(steps: tuple[tuple[int, StepPlan, WindowPlan], ...]) -> np.ndarray[Any, Any]:
     """What kernels work on, by step: [1]. Its content matters from `pick` to `commit` only, but for FRESH."""
-    parts = [
+    parts: list[Any] = [
         (step.name, np.dtype([("place", "i8"), ("joined", "i8"), ("states", step.state, (3,))], align=True))
         for _, step, _ in steps
     ]

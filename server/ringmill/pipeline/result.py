@@ -192,17 +192,15 @@ def _emitted(
 
 def _nothing(window: WindowPlan) -> Emitted:
     none = np.zeros(0, np.int64)
-    outputs = {output.name: np.zeros(0, _EMPTY[output.kind]) for output in window.outputs}
+    outputs: dict[str, npt.NDArray[Any]] = {output.name: np.zeros(0, _EMPTY[output.kind]) for output in window.outputs}
     return Emitted(np.zeros(0, object), none, none, none.astype(np.uint32), none, outputs)
 
 
 def _joined_emitted(tables: tuple[Emitted, ...]) -> Emitted:
-    joined = [
-        np.concatenate([getattr(table, name) for table in tables])
-        for name in ("keys", "starts_us", "times_us", "revisions", "events")
-    ]
+    names = ("keys", "starts_us", "times_us", "revisions", "events")
+    joined = {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
     outputs = {name: np.concatenate([table.outputs[name] for table in tables]) for name in tables[0].outputs}
-    return Emitted(*joined, outputs)
+    return Emitted(**joined, outputs=outputs)
 
 
 def _texts(labels: npt.NDArray[Any], applied: npt.NDArray[np.bool_], heap: npt.NDArray[np.uint8]) -> Iterator[str]:

@@ -79,12 +79,13 @@ def _write_time(out: Bytes, position: int, tag: int, time_us: int) -> int:
 def _size_of(shapes: npt.NDArray[np.int64], n: int, emissions: Emissions) -> int:
     head: Any = emissions.heads[n]
     emitter: Any = np.int64(head.emitter)
+    revision: Any = np.int64(head.revision)
     size = _time_size(_TIME, head.time_us) + _run_size(_VALUES, shapes[emitter, 0])
     for column in range(shapes[emitter, 1]):
         length: Any = np.int64(emissions.labels[n, column].length)
         size += varint_size(_LABELS) + varint_size(length) + length
     size += _run_size(_INTEGERS, shapes[emitter, 2]) + _number_size(_EMITTER, emitter)
-    return size + _time_size(_START, head.start_us) + _number_size(_REVISION, np.int64(head.revision))
+    return size + _time_size(_START, head.start_us) + _number_size(_REVISION, revision)
 
 
 @kernel(allocates=False)
@@ -93,6 +94,7 @@ def _write(
 ) -> int:
     head: Any = emissions.heads[n]
     emitter: Any = np.int64(head.emitter)
+    revision: Any = np.int64(head.revision)
     position = write_varint(out, position, _EMISSIONS)
     position = write_varint(out, position, _size_of(shapes, n, emissions))
     position = _write_time(out, position, _TIME, head.time_us)
@@ -119,7 +121,7 @@ def _write(
         position += 8
     position = _write_number(out, position, _EMITTER, emitter)
     position = _write_time(out, position, _START, head.start_us)
-    return _write_number(out, position, _REVISION, np.int64(head.revision))
+    return _write_number(out, position, _REVISION, revision)
 
 
 def build_attach(widths: Sequence[Widths], folder: Path | None = None) -> Callable[..., int]:
