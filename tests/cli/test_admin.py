@@ -9,7 +9,9 @@ from typing import Any
 import grpc
 import pytest
 
+from ringmill.balancer.adapters import admin as balancer_admin
 from ringmill.cli.admin import move
+from ringmill.cli.admin.connect import LOCATED_MAX, Admin
 from ringmill.cli.main import main
 from ringmill.v1 import admin_pb2 as pb
 from ringmill.v1 import admin_pb2_grpc, processing_pb2
@@ -231,3 +233,21 @@ def test_progress_counts_moves_and_copies_together() -> None:
     assert move.percent(pb.MoveWorkersResponse(moved=5, total=10)) == 50
     assert move.percent(pb.MoveWorkersResponse(moved=10, total=10, copied=0, copies=30)) == 25
     assert move.percent(pb.MoveWorkersResponse(moved=20, total=10)) == 100
+
+
+def test_many_keys_are_looked_for_a_few_at_a_time() -> None:
+    asked: list[int] = []
+
+    class Locating(Admin):
+        def _ask(self, method: Any, request: Any) -> Any:
+            asked.append(len(request.keys))
+            return processing_pb2.LocateResponse(
+                locations=[processing_pb2.Location(primary=key) for key in request.keys]
+            )
+
+    keys = [str(number) for number in range(2 * LOCATED_MAX + 1)]
+    with grpc.insecure_channel("127.0.0.1:1") as channel:
+        located = Locating(channel, "").locate(keys)
+    assert [each.primary for each in located] == keys
+    assert asked == [LOCATED_MAX, LOCATED_MAX, 1]
+    assert LOCATED_MAX <= balancer_admin.LOCATED_MAX

@@ -16,6 +16,8 @@ from ringmill.v1.processing_pb2_grpc import ProcessingServiceStub
 ANSWER_S = 10.0
 """How long a balancer may take to answer; moves take as long as they take."""
 CONNECT_S = 3.0
+LOCATED_MAX = 1024
+"""Keys that are looked for with one call; a balancer refuses more."""
 
 _AdminStub: Any = AdminServiceStub
 _ProcessingStub: Any = ProcessingServiceStub
@@ -42,8 +44,12 @@ class Admin:
 
     def locate(self, keys: Sequence[str]) -> Sequence[Location]:
         """Where keys live, in their order."""
-        answer: LocateResponse = self._ask(self._processing.Locate, LocateRequest(keys=keys))
-        return answer.locations
+        found: list[Location] = []
+        for first in range(0, len(keys), LOCATED_MAX):
+            request = LocateRequest(keys=keys[first : first + LOCATED_MAX])
+            answer: LocateResponse = self._ask(self._processing.Locate, request)
+            found += answer.locations
+        return found
 
     def ledger(self, partitions: list[int]) -> pb.GetLedgerResponse:
         """What became of all events, by partition; no partitions: all."""
