@@ -411,3 +411,18 @@ def test_those_who_leave_are_not_restarted() -> None:
     made.manager.scale(1, False, made.now)
     with pytest.raises(RingmillError, match="scale to two first"):
         made.manager.restart_all(False, made.now)
+
+
+def test_all_who_have_the_copies_may_leave_while_others_come() -> None:
+    """Each of them leads something and keeps its copies until it does not: there may be twice as many meanwhile."""
+    made = world(3, replicas=3)
+    made.join("worker-3")
+    made.manager.drain_worker("worker-1", False, made.now)
+    made.manager.drain_worker("worker-2", False, made.now)
+    made.run(20).join("worker-4")
+    made.run(20).join("worker-5")
+    made.manager.drain_worker("worker-0", False, made.now)
+    made.run(20).join("worker-6")
+    made.settle()
+    assert names(made) == [f"worker-{number}" for number in range(3, 7)]
+    assert (made.manager.view.copies() == 3).all()

@@ -203,13 +203,13 @@ def _urgency(picture: _Picture, learner: Table) -> _Counts:
     draft = picture.draft
     leaving = ~picture.good[:, 0] & picture.live
     room = picture.live & (picture.total <= picture.want)
-    elsewhere = picture.misled & ~picture.heir_is_copy & (room | (leaving & (picture.total <= picture.want + 1)))
+    elsewhere = picture.misled & ~picture.heir_is_copy & (room | (leaving & (picture.enough <= picture.want)))
     safer = room & (_spread(picture.draft.copies, draft) < _spread(picture.goal, draft))
     fairer = room & _unfair(picture, learner)
     urgency = np.where(fairer, 1, 0)
     urgency = np.where(safer, 2, urgency)
     urgency = np.where(elsewhere, 3, urgency)
-    return np.where(_missing(picture) & (picture.total <= picture.want + 1), 4, urgency)
+    return np.where(_missing(picture), 4, urgency)  # however many leave: they keep theirs until these are there
 
 
 def _missing(picture: _Picture) -> Mask:
