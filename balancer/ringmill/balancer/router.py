@@ -304,8 +304,7 @@ class Router:
         flags = PRIMARY if (head.ack or stream.agreement.ack) == _PRIMARY_LEVEL else 0
         flags |= EMISSIONS if stream.agreement.emissions else 0
         for owner, request, touched in split.parts:
-            if suffix:
-                request += suffix
+            request += suffix
             part = Part(
                 batch,
                 stream.id,
