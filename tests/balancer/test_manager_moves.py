@@ -426,3 +426,14 @@ def test_all_who_have_the_copies_may_leave_while_others_come() -> None:
     made.settle()
     assert names(made) == [f"worker-{number}" for number in range(3, 7)]
     assert (made.manager.view.copies() == 3).all()
+
+
+def test_who_dies_while_it_leaves_by_itself_is_forgotten_once_it_has_nothing() -> None:
+    made = world(3, replicas=2)
+    made.leave("worker-2")
+    made.run(20)
+    assert "worker-2" in names(made)
+    made.kill("worker-2")
+    made.settle()
+    assert names(made) == ["worker-0", "worker-1"]
+    assert (made.manager.view.copies() == 2).all()

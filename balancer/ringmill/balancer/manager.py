@@ -362,7 +362,7 @@ class Manager:
             draft.seat(seat.member)
 
     def _unseat(self, draft: Draft) -> None:
-        """Removes who has left. A dead worker that the operator sends away takes with it what only it had."""
+        """Removes who has left, or died on its way out. Whom the operator sends away takes along what only it had."""
         for seat in self._seats:
             if seat.member.alive or seat.link is not None:
                 continue
@@ -371,7 +371,7 @@ class Manager:
                 seat.is_gone = True
                 if self._rules.restarts_empty:
                     draft.forget(index)
-            if seat.is_gone and not draft.holds(index):
+            if (seat.is_gone or seat.asks_to_leave) and not draft.holds(index):
                 draft.unseat(seat.name)
 
     def _follow_moves(self) -> list[Order]:
