@@ -250,10 +250,10 @@ def test_a_worker_that_leaves_and_is_wanted_is_started_anew(make_cluster: Callab
 def test_what_the_balancer_finds_is_told(make_cluster: Callable[..., Cluster]) -> None:
     with make_cluster(workers=1) as cluster:
         cluster.start()
-        found = {"event": "failover", "worker": "worker-1", "partitions": 507, "by": ["worker-0"], "took_ms": 43}
+        found = {"event": "failover", "worker": "worker-1", "partitions": 507, "by": ["worker-0"]}
         tell(cluster, "balancer", json.dumps(found))
         said = until(bool, cluster)
-        assert said == "balancer: worker-1 is gone; its 507 partitions went on at worker-0 after 43 ms\n"
+        assert said == "balancer: worker-1 is gone; its 507 partitions went on at worker-0\n"
 
 
 @pytest.mark.parametrize(

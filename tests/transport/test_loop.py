@@ -226,6 +226,14 @@ def calling(wire_of: Any) -> Any:
         yield loop
 
 
+@pytest.fixture
+def ctrl_c() -> Any:
+    """Python's own handler, which a test runner may have replaced."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextlib.contextmanager
 def interrupted(loop: Any, number: int) -> Any:
     """A signal comes whenever a completion has just left its queue, and nobody has heard of it."""
@@ -244,6 +252,7 @@ def interrupted(loop: Any, number: int) -> Any:
         loop._lead.poll = poll
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_loses_no_completion(wire_of: Any) -> None:
     wire = wire_of("cq")
     wire.serve()
@@ -283,6 +292,7 @@ def test_handlers_of_a_program_s_own_are_called_and_stand_again_afterwards(calli
             signal.signal(number, old)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_who_is_interrupted_twice_does_not_wait_for_the_loop(calling: Any) -> None:
     passed: list[int] = []
 
