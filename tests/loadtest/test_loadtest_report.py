@@ -159,7 +159,7 @@ def test_a_table_fits_a_narrow_terminal() -> None:
     made = scenario()
     console = Console(file=io.StringIO(), width=80)
     report.show(console, made_report(made, step(made, 500), step(made, 1000)))
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    printed = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
     assert "…" not in printed
     assert all(word in printed for word in ("offered", "500/s", "1 k/s", "p99.99", "late p99"))
 

@@ -35,7 +35,7 @@ def read(kind: type[T], name: str, table: Any) -> T:
     """Makes a dataclass of `setting`s from a table. name: of the table, for messages. Raises ScenarioError."""
     if not isinstance(table, Mapping):
         raise ScenarioError(f"{name} must be a table, not {table!r}")
-    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]  # all kinds here are dataclasses
     check_names(name, table, known)
     return kind(**{key: _value(known[key], f"{name}.{key}", value) for key, value in table.items()})
 
